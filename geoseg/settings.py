@@ -44,6 +44,10 @@ def _words(value: Any) -> tuple[str, ...]:
     return tuple(word for part in parts if (word := str(part).strip()))
 
 
+def _texts(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(map(str, value))
+
+
 def _numbers(value: Any) -> tuple[float, ...]:
     return (float(value),) if isinstance(value, int | float) else tuple(map(float, value))
 
@@ -83,9 +87,19 @@ class ReadSettings(_Strict):
     """CRS for files that carry none."""
     aoi: Path | None = None
     """Polygons, in any CRS, where results are wanted."""
+    sensor: str = "auto"
+    """Preset by name or YAML file; "auto" recognizes products, "none" takes files as they are."""
+    mask: tuple[str, ...] = ("auto",)
+    """Layers of unusable area: `auto[:REASONS]`, `none`, `FILE[:RULE][:REASONS]` (see `geoseg.quality`)."""
+    mask_buffer: float = 0.0
+    """Ground metres around masked pixels that are masked, too."""
+    grid: str | None = None
+    """Grid to work on: a raster file that has it, or `CRS,RES`; None: the input's."""
+    datetime: str | None = None
+    """When the image was taken, ISO 8601; None: from metadata, if it says."""
 
     def __post_init__(self) -> None:
-        for name, convert in (("bands", _words), ("scale", _numbers), ("offset", _numbers)):
+        for name, convert in (("bands", _words), ("scale", _numbers), ("offset", _numbers), ("mask", _texts)):
             self._take(name, convert)
         for name in ("grid_of", "aoi"):
             self._take(name, _path)
@@ -96,6 +110,8 @@ class ReadSettings(_Strict):
         for flag, values in (("--scale", self.scale), ("--offset", self.offset)):
             if not all(map(math.isfinite, values)):
                 raise UsageError(f"{flag} {','.join(f'{value:g}' for value in values)} must be finite.")
+        if not 0 <= self.mask_buffer < math.inf:
+            raise UsageError(f"--mask-buffer {self.mask_buffer:g} must be metres, 0 or more.")
         if 0 in self.scale:
             raise UsageError("--scale 0 would make every pixel equal; leave it out for numbers as stored.")
 
@@ -116,6 +132,8 @@ class PredictSettings(_Strict):
     """Chips a forward pass; None: chosen for the device."""
     confidence: bool = False
     """Also write the winning score."""
+    legend: str | None = None
+    """Legend that renames and merges the model's classes: a file or a shipped name."""
 
     def __post_init__(self) -> None:
         self._check("precision", Precision)
@@ -160,6 +178,8 @@ class VectorSettings(_Strict):
     """Class names or codes that get no polygons."""
     scores: Path | None = None
     """Confidence raster; None: the sibling `*.confidence.tif`, if any."""
+    legend: str | None = None
+    """`vectorize`: legend that renames and merges the raster's classes: a file or a shipped name."""
 
     def __post_init__(self) -> None:
         self._take("skip_classes", _words)

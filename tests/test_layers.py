@@ -35,6 +35,8 @@ ROOMS = (
     Room("geoseg.arrays", 0, WORDS),
     Room("geoseg.settings", 0, WORDS),
     Room("geoseg.ground", 0, WORDS),
+    Room("geoseg.shipped", 0),
+    Room("geoseg.legend", 0, WORDS),
     # 1 pure
     Room("geoseg.tiling.plan", 1, WORDS),
     Room("geoseg.tiling.blend", 1, WORDS),
@@ -44,10 +46,12 @@ ROOMS = (
     Room("geoseg.polygons.*", 1, f"{WORDS} numba shapely"),
     Room("geoseg.footprint", 1, f"{WORDS} shapely"),
     Room("geoseg.style", 1, WORDS),
+    Room("geoseg.quality", 1, WORDS),
     # 2 edges
     Room("geoseg.io.*", 2, f"{WORDS} shapely rasterio pyogrio pyarrow geopandas psutil"),
     Room("geoseg.model.*", 2, f"{WORDS} {NETWORKS} onnxruntime openvino"),
     Room("geoseg.strict_yaml", 2, "yaml"),
+    Room("geoseg.products.*", 2, f"{WORDS} rasterio pydantic"),
     Room("geoseg.training.recipe", 2, "pydantic"),  # the training settings' own YAML
     Room("geoseg.training.*", 2, f"{WORDS} {NETWORKS} lightning"),
     Room("geoseg.tiling.*", 2, f"{WORDS} dask distributed"),
@@ -76,6 +80,7 @@ PACKAGES = {
     "geoseg.io",
     "geoseg.model",
     "geoseg.polygons",
+    "geoseg.products",
     "geoseg.stories",
     "geoseg.tiling",
     "geoseg.training",

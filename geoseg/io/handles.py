@@ -36,7 +36,7 @@ def dataset_for(band: BandSource, grid: Grid) -> Any:
     Raises:
         InputError: the file cannot be opened (any more).
     """
-    key = (band.path, _version(band.path), band.validity, grid if band.warped else None)
+    key = (band.path, _version(band.path), band.validity, (grid, band.nearest) if band.warped else None)
     if key in _handles.open:
         _handles.open.move_to_end(key)
         return _handles.open[key][-1]
@@ -82,15 +82,16 @@ def _seen_through(dataset: Any, band: BandSource, grid: Grid) -> Any:
     another origin per window a third of the pixels were seen to differ.
     """
     crs = rasterio.CRS.from_wkt(grid.crs.to_wkt())
+    assumed = crs if band.crs_wkt is None else rasterio.CRS.from_wkt(band.crs_wkt)
     nodata = band.validity.nodata
     return WarpedVRT(
         dataset,
-        src_crs=None if dataset.crs else crs,
+        src_crs=None if dataset.crs else assumed,
         crs=crs,
         transform=grid.transform,
         width=grid.width,
         height=grid.height,
-        resampling=Resampling.bilinear,
+        resampling=Resampling.nearest if band.nearest else Resampling.bilinear,
         tolerance=1e-6,
         src_nodata=nodata,
         nodata=nodata,

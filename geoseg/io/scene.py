@@ -60,6 +60,10 @@ class BandSource:
     offset: float = 0.0
     warped: bool = False
     """True when the file's own grid is another than the scene's; bilinear, through one virtual raster."""
+    nearest: bool = False
+    """With `warped`: nearest neighbor instead, for layers of codes."""
+    crs_wkt: str | None = None
+    """CRS of a file that carries none, as the user said."""
 
 
 @dataclass(frozen=True)
