@@ -16,8 +16,10 @@ if TYPE_CHECKING:
         ScheduleSettings,
         VectorSettings,
     )
-    from geoseg.stories.run import RunResult, run
+    from geoseg.stories.names import RunResult
+    from geoseg.stories.run import run
     from geoseg.stories.segment import SegmentResult, segment
+    from geoseg.stories.stats import StatsResult, stats
     from geoseg.stories.vectorize import VectorizeResult, vectorize
 
 __version__ = "0.1.0"
@@ -31,12 +33,14 @@ __all__ = [
     "Scene",
     "ScheduleSettings",
     "SegmentResult",
+    "StatsResult",
     "VectorSettings",
     "VectorizeResult",
     "__version__",
     "open_scene",
     "run",
     "segment",
+    "stats",
     "vectorize",
 ]
 
@@ -44,16 +48,18 @@ _HOME = {
     "OutputSettings": "geoseg.settings",
     "PredictSettings": "geoseg.settings",
     "ReadSettings": "geoseg.settings",
-    "RunResult": "geoseg.stories.run",
+    "RunResult": "geoseg.stories.names",
     "RunSettings": "geoseg.settings",
     "ScheduleSettings": "geoseg.settings",
     "Scene": "geoseg.io.scene",
     "SegmentResult": "geoseg.stories.segment",
+    "StatsResult": "geoseg.stories.stats",
     "VectorSettings": "geoseg.settings",
     "VectorizeResult": "geoseg.stories.vectorize",
     "open_scene": "geoseg.io.compose",
     "run": "geoseg.stories.run",
     "segment": "geoseg.stories.segment",
+    "stats": "geoseg.stories.stats",
     "vectorize": "geoseg.stories.vectorize",
 }
 

@@ -27,9 +27,14 @@ class Chip:
     """(row, col). True = usable pixel of the raster: inside its edge, present, within the AOI."""
     window: Window
     """Where the chip lies on the network's grid."""
+    masked: NDArray[np.uint8] | None = None
+    """(row, col) why a pixel of the raster that holds data counts as invalid: code of `geoseg.quality.REASONS`, 0 for
+    none. None: nothing is masked anywhere."""
 
     def __post_init__(self) -> None:
         shape = self.window.shape
+        if self.masked is not None and self.masked.shape != shape:
+            raise ValueError(f"chip mask {self.masked.shape} does not fit its window {shape}.")
         if self.data.ndim != 3 or self.data.shape[1:] != shape:
             raise ValueError(f"chip data {self.data.shape} does not fit its window {shape}.")
         if self.valid.shape != shape:

@@ -5,6 +5,7 @@ A class *index* (0 … n-1) lives in arrays; a class *code* is the official valu
 
 from __future__ import annotations
 
+import colorsys
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from geoseg.errors import ConfigError
 
 Color = tuple[int, int, int]
+_GOLDEN = 0.618033988749895
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class LandClass:
     color: Color
     thing: bool = False
     """True for counted objects (trees, fields), False for amorphous regions (water)."""
+    group: str = ""
+    """What a legend files the class under, such as `vegetation`; empty: nothing."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.code <= 65534:
@@ -109,7 +113,11 @@ class ClassScheme:
 
     def to_json(self) -> list[dict[str, Any]]:
         """Plain lists and dicts, the inverse of `from_json`."""
-        return [{"code": c.code, "name": c.name, "color": c.hex_color, "thing": c.thing} for c in self.classes]
+        return [
+            {"code": c.code, "name": c.name, "color": c.hex_color, "thing": c.thing}
+            | ({"group": c.group} if c.group else {})
+            for c in self.classes
+        ]
 
     @classmethod
     def from_json(cls, rows: list[dict[str, Any]]) -> ClassScheme:
@@ -126,6 +134,7 @@ class ClassScheme:
                         name=str(row["name"]),
                         color=parse_color(str(row["color"])),
                         thing=bool(row.get("thing", False)),
+                        group=str(row.get("group", "")),
                     )
                     for row in rows
                 )
@@ -148,3 +157,18 @@ def parse_color(text: str) -> Color:
     except ValueError:
         raise ConfigError(f"color {text!r} is not of the form #rrggbb.") from None
     return red, green, blue
+
+
+def generated_color(code: int) -> Color:
+    """A color for a class that has none; it depends on the code alone, so that maps of one legend look alike.
+
+    Hues are a golden section apart: neighbors in the code list are far apart in color.
+    """
+    saturation, value = (0.65, 0.85) if code % 2 else (0.45, 0.65)
+    red, green, blue = colorsys.hsv_to_rgb(code * _GOLDEN % 1, saturation, value)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def placeholder(code: int) -> str:
+    """What a class is called that nobody named."""
+    return f"class {code}"

@@ -10,6 +10,7 @@ import click
 
 from geoseg import __version__
 from geoseg.commands.models import models
+from geoseg.commands.stats import stats
 from geoseg.door import SOME_FAILED_EXIT, Bar, Door, one_line, show
 from geoseg.errors import GeosegError, InputError, UsageError
 from geoseg.options import (
@@ -17,6 +18,7 @@ from geoseg.options import (
     CONFIG,
     DRY_RUN,
     FORMATS,
+    LEGEND,
     MODEL,
     NAME,
     OUTPUT,
@@ -24,6 +26,7 @@ from geoseg.options import (
     RUNNING,
     SCORES,
     VECTOR,
+    ZONES,
     settings_from,
     with_options,
 )
@@ -53,11 +56,12 @@ def main() -> None:
 @main.command()
 @INPUTS
 @click.option("-o", "--out", "folder", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
-@with_options(CONFIG, READING, MODEL, RUNNING, FORMATS, VECTOR, NAME, OUTPUT, DRY_RUN, COMMON)
+@with_options(CONFIG, READING, MODEL, RUNNING, FORMATS, VECTOR, ZONES, NAME, OUTPUT, DRY_RUN, COMMON)
 def run(inputs: tuple[str, ...], folder: Path, as_json: bool, quiet: bool, **params: Any) -> None:
     """Scene → class raster, polygons, preview, STAC item.
 
-    INPUT is a raster that GDAL reads; several need --stack or --each.
+    INPUT is a raster that GDAL reads, or a product: a Sentinel-2 .SAFE folder or zip, a Landsat folder or tar, an HLS
+    folder, a folder of one file a band. Several need --stack or --each.
     """
     settings = _settings(params)
     if params["dry_run"]:
@@ -117,7 +121,7 @@ def segment(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, *
 @click.option(
     "-o", "--out", "output", required=True, type=click.Path(path_type=Path), help=".gpkg .shp .fgb .geojson .parquet"
 )
-@with_options(VECTOR, SCORES, OUTPUT, COMMON)
+@with_options(VECTOR, LEGEND, SCORES, OUTPUT, COMMON)
 def vectorize(classes: Path, output: Path, as_json: bool, quiet: bool, **params: Any) -> None:  # noqa: ARG001
     """Class raster (anyone's) → polygons; the format follows the suffix."""
     from geoseg.console import summary_table
@@ -193,12 +197,21 @@ def _scenes(inputs: tuple[str, ...], settings: RunSettings) -> list[tuple[list[s
         return [(list(inputs), settings)]
     if settings.output.name is not None:
         raise UsageError("--name names one scene; with --each every scene takes its own file's name.")
-    stems = [Path(path).stem for path in inputs]
+    stems = [_stem(path) for path in inputs]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
         raise UsageError(f"--each: two inputs are called {twice!r}; their results would have one name.")
     one = replace(settings, read=replace(settings.read, together=None))
     return [([path], one) for path in inputs]
+
+
+def _stem(path: str) -> str:
+    """What results are called after this input."""
+    from geoseg.products.tree import product_stem
+
+    name = Path(path).name
+    product = product_stem(name)
+    return product if product != name or Path(path).is_dir() else Path(name).stem
 
 
 def _plan(inputs: tuple[str, ...], settings: RunSettings, *, as_json: bool) -> None:
@@ -230,6 +243,7 @@ def _report(summary: Summary, where: Path, bar: Bar, *, up_to_date: bool, polygo
             {name: area / 1e4 for name, area in summary.area_m2.items()},
             outside_ha=summary.outside_m2 / 1e4,
             nodata_ha=summary.nodata_m2 / 1e4,
+            masked_ha={reason: area / 1e4 for reason, area in summary.masked_m2.items()},
         )
     )
     count = "" if polygons is None else f"{polygons} polygons, "
@@ -237,3 +251,4 @@ def _report(summary: Summary, where: Path, bar: Bar, *, up_to_date: bool, polygo
 
 
 main.add_command(models)
+main.add_command(stats)

@@ -146,26 +146,39 @@ def _rich_bar(label: str, total: int, stream: IO[str]) -> tuple[RichProgress, Ta
     return bar, bar.add_task(label, total=total, details="")
 
 
-def summary_table(areas_ha: Mapping[str, float], *, outside_ha: float = 0.0, nodata_ha: float = 0.0) -> str:
-    """Class, hectares and share of the classified area, largest first; outside and nodata apart.
+def summary_table(
+    areas_ha: Mapping[str, float],
+    *,
+    outside_ha: float = 0.0,
+    nodata_ha: float = 0.0,
+    masked_ha: Mapping[str, float] | None = None,
+) -> str:
+    """Classes, largest first, with their share of the classified area; below, what became of the whole raster.
 
     Args:
         areas_ha: class name → hectares of ground.
         outside_ha: hectares outside the area of interest; 0: no line.
-        nodata_ha: hectares inside it without usable pixels; 0: no line.
+        nodata_ha: hectares inside it that hold no data; 0: no line.
+        masked_ha: reason (cloud, shadow, …) → hectares that hold data and were masked; 0: no line.
     """
     classified = sum(areas_ha.values())
     ranked = sorted(areas_ha.items(), key=lambda item: -item[1])
-    rows = [(name, format_hectares(ha), format_share(ha / classified if classified else 0.0)) for name, ha in ranked]
-    total = [("classified", format_hectares(classified), format_share(1.0 if classified else 0.0))]
-    apart = [(name, format_hectares(ha), "") for name, ha in (("nodata", nodata_ha), ("outside", outside_ha)) if ha > 0]
+    rows = [_line(name, ha, classified) for name, ha in ranked]
+    apart = {**(masked_ha or {}), "nodata": nodata_ha, "outside": outside_ha}
+    apart = {name: ha for name, ha in apart.items() if ha > 0}
+    total = classified + sum(apart.values())
+    below = [_line(name, ha, total) for name, ha in {"classified": classified, **apart}.items()]
     if apart:
-        apart.append(("total", format_hectares(classified + nodata_ha + outside_ha), ""))
+        below.append(_line("total", total, total))
     head = ("class", "hectares", "share")
-    widths = [max(map(_cells, column)) for column in zip(head, *rows, *total, *apart, strict=True)]
+    widths = [max(map(_cells, column)) for column in zip(head, *rows, *below, strict=True)]
     rule = "  ".join("─" * width for width in widths)
     lines = [_row(head, widths), rule, *(_row(row, widths) for row in rows), rule]
-    return "\n".join([*lines, *(_row(row, widths) for row in [*total, *apart])])
+    return "\n".join([*lines, *(_row(row, widths) for row in below)])
+
+
+def _line(name: str, hectares: float, whole: float) -> tuple[str, str, str]:
+    return name, format_hectares(hectares), format_share(hectares / whole if whole else 0.0)
 
 
 def _row(row: tuple[str, str, str], widths: list[int]) -> str:

@@ -51,6 +51,8 @@ def _together(name: str, text: str) -> Callable[[F], F]:
     return click.option(f"--{name}", "read__together", flag_value=name, default=None, help=text)
 
 
+LEGEND_HELP = "Class → your code, name, color; may merge: FILE (YAML, CSV, QML, .clr, raster) or a shipped name."
+
 READING = (
     _together("stack", "Several inputs are files of one scene."),
     _together("each", "Several inputs are separate scenes."),
@@ -74,6 +76,19 @@ READING = (
     ),
     click.option("--assume-crs", "read__assume_crs", help="CRS of files that carry none, as EPSG:32618."),
     click.option("--aoi", "read__aoi", type=click.Path(path_type=Path), help="Polygons where results are wanted."),
+    click.option("--sensor", "read__sensor", help="Preset: a name, a YAML file, auto or none.  [default: auto]"),
+    click.option(
+        "--mask",
+        "read__mask",
+        multiple=True,
+        default=None,
+        callback=lambda _ctx, _param, value: value or None,
+        help="auto[:REASONS] · none · FILE[:RULE][:REASONS], REASONS as cloud,shadow,cirrus,snow; "
+        "may be repeated.  [default: auto]",
+    ),
+    click.option("--mask-buffer", "read__mask_buffer", type=float, help="Metres around masked pixels.  [default: 0]"),
+    click.option("--grid", "read__grid", help="Grid to work on: a raster FILE that has it, or CRS,RES."),
+    click.option("--datetime", "read__datetime", help="When the image was taken: 2018-08-15T15:43:00Z."),
 )
 
 MODEL = (
@@ -91,6 +106,7 @@ MODEL = (
     click.option(
         "--confidence", "predict__confidence", is_flag=True, default=None, help="Also write the winning score."
     ),
+    click.option("--legend", "predict__legend", help=LEGEND_HELP),
 )
 
 RUNNING = (
@@ -110,6 +126,13 @@ VECTOR = (
     click.option(
         "--skip-classes", "vector__skip_classes", type=Words(), help="Classes (name or code) without polygons."
     ),
+)
+
+LEGEND = (click.option("--legend", "vector__legend", help=LEGEND_HELP),)
+
+ZONES = (
+    click.option("--zones", "vector__zones", type=click.Path(path_type=Path), help="Also write a table by zone."),
+    click.option("--field", "vector__zone_field", help="Field of --zones that names them."),
 )
 
 FORMATS = (

@@ -180,10 +180,15 @@ class VectorSettings(_Strict):
     """Confidence raster; None: the sibling `*.confidence.tif`, if any."""
     legend: str | None = None
     """`vectorize`: legend that renames and merges the raster's classes: a file or a shipped name."""
+    zones: Path | None = None
+    """`run`: polygons by which a table of classes is made."""
+    zone_field: str | None = None
+    """Field that names the zones."""
 
     def __post_init__(self) -> None:
         self._take("skip_classes", _words)
         self._take("scores", _path)
+        self._take("zones", _path)
         # `.GPKG` is gpkg, and gpkg twice is gpkg.
         self._take("formats", lambda given: tuple(dict.fromkeys(w.lower().lstrip(".") for w in _words(given))))
         known = [suffix.removeprefix(".") for suffix in VECTOR_SUFFIXES]

@@ -10,9 +10,10 @@ from geoseg.classes import ClassScheme, LandClass, parse_color
 from geoseg.errors import ConfigError
 
 names = st.text(min_size=1, max_size=10).filter(str.strip)
+groups = st.just("") | names
 colors = st.tuples(*[st.integers(0, 255)] * 3)
 schemes = st.lists(
-    st.builds(LandClass, code=st.integers(0, 65534), name=names, color=colors, thing=st.booleans()),
+    st.builds(LandClass, code=st.integers(0, 65534), name=names, color=colors, thing=st.booleans(), group=groups),
     min_size=1,
     max_size=20,
     unique_by=(lambda c: c.code, lambda c: c.name),
@@ -22,6 +23,12 @@ schemes = st.lists(
 @given(schemes)
 def test_round_trip(classes):
     assert ClassScheme.from_json(classes.to_json()) == classes
+
+
+def test_a_group_is_written_only_where_there_is_one():
+    plain, grouped = LandClass(1, "a", (0, 0, 0)), LandClass(2, "b", (0, 0, 0), group="земля")
+    rows = ClassScheme((plain, grouped)).to_json()
+    assert [row.get("group") for row in rows] == [None, "земля"]
 
 
 @given(schemes)

@@ -36,6 +36,7 @@ ROOMS = (
     Room("geoseg.settings", 0, WORDS),
     Room("geoseg.ground", 0, WORDS),
     Room("geoseg.shipped", 0),
+    Room("geoseg.moment", 0),
     Room("geoseg.legend", 0, WORDS),
     # 1 pure
     Room("geoseg.tiling.plan", 1, WORDS),
@@ -47,8 +48,13 @@ ROOMS = (
     Room("geoseg.footprint", 1, f"{WORDS} shapely"),
     Room("geoseg.style", 1, WORDS),
     Room("geoseg.quality", 1, WORDS),
+    Room("geoseg.shares", 1, WORDS),
+    Room("geoseg.carry", 1, f"{WORDS} shapely"),
+    Room("geoseg.placement", 1, f"{WORDS} shapely"),
+    Room("geoseg.zonal", 1, f"{WORDS} shapely"),
+    Room("geoseg.quality_layouts", 1, WORDS),
     # 2 edges
-    Room("geoseg.io.*", 2, f"{WORDS} shapely rasterio pyogrio pyarrow geopandas psutil"),
+    Room("geoseg.io.*", 2, f"{WORDS} shapely rasterio pyogrio pyarrow geopandas openpyxl psutil"),
     Room("geoseg.model.*", 2, f"{WORDS} {NETWORKS} onnxruntime openvino"),
     Room("geoseg.strict_yaml", 2, "yaml"),
     Room("geoseg.products.*", 2, f"{WORDS} rasterio pydantic"),

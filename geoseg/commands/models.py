@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.door import show
+from geoseg.door import Bar, one_line, show
+from geoseg.errors import ConfigError
 from geoseg.options import COMMON, OUTPUT, with_options
+
+if TYPE_CHECKING:
+    from geoseg.stories.import_model import Imported
+
+OVERWRITE = OUTPUT[:1]  # model files have no lock to break
+KIND = click.argument("kind", type=click.Choice(["dynamicworld"]))
+OUT = click.option(
+    "-o", "--out", "output", type=click.Path(path_type=Path), help="Model file.  [default: in the cache, for -m KIND]"
+)
 
 
 @click.group()
@@ -19,13 +29,19 @@ def models() -> None:
 @models.command("list")
 @with_options(COMMON)
 def models_list(as_json: bool, quiet: bool, debug: bool) -> None:  # noqa: ARG001
-    """Bundled models, one a line."""
-    from geoseg.model.file import bundled, read_spec
+    """Bundled and pulled models, one a line, and whether they may be used commercially."""
+    from geoseg.model.file import bundled, cached
+    from geoseg.model.published import PUBLISHED
 
-    specs = [read_spec(path) for path in bundled().values()]
+    places = {"cache": cached(), "bundled": bundled()}
+    rows = {name: _row(name, path, where) for where, found in places.items() for name, path in found.items()}
+    absent = [name for name in PUBLISHED if name not in rows]
     show(
-        lambda: {"models": [{"name": s.name, "version": s.version, "license": s.license} for s in specs]},
-        lambda: [f"{s.name:<20} {s.version:<8} {s.license:<12} {', '.join(s.band_names)}" for s in specs],
+        lambda: {"models": [rows[name] for name in sorted(rows)], "to_pull": absent},
+        lambda: [
+            *(_row_line(rows[name]) for name in sorted(rows)),
+            *(f"{name:<20} not here yet: geoseg models pull {name}" for name in absent),
+        ],
         as_json=as_json,
     )
 
@@ -38,31 +54,92 @@ def models_show(model: str, as_json: bool, quiet: bool, debug: bool) -> None:  #
     import json
 
     from geoseg.model.file import find_model
+    from geoseg.model.licenses import commercial_use_of
 
     ref = find_model(model)
+    use = commercial_use_of(ref.spec)
     spec = json.loads(ref.spec.to_json())
-    show(lambda: spec | {"sha256": ref.sha256}, lambda: _model_lines(spec), as_json=as_json)
+    found = {"sha256": ref.sha256, "path": str(ref.path)}
+    show(
+        lambda: spec | found | {"commercial_use": use.answer, "commercial_use_because": use.reason},
+        lambda: [*_model_lines(spec), f"commercial use: {use.answer} ({use.reason})", str(ref.path)],
+        as_json=as_json,
+    )
+
+
+@models.command("pull")
+@KIND
+@OUT
+@click.option("--url", "base", help="Mirror: address of a folder with the same files.  [default: Google's repository]")
+@with_options(OVERWRITE, COMMON)
+def models_pull(kind: str, output: Path | None, base: str | None, as_json: bool, quiet: bool, **params: Any) -> None:
+    """Published weights from the network → model file, checked.
+
+    \b
+    dynamicworld   Google's Dynamic World: nine land-cover classes, Sentinel-2 at 10 m
+    """
+    from geoseg.stories.pull_model import pull_model as story
+
+    Bar(quiet=quiet).note(f"pulling {kind} from {base or 'its public repository'}, if it is not here yet")
+    _show_imported(story(kind, output, base=base, overwrite=bool(params["output__overwrite"])), as_json=as_json)
 
 
 @models.command("import")
-@click.argument("kind", type=click.Choice(["dynamicworld"]))
+@KIND
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("-o", "--out", "output", required=True, type=click.Path(path_type=Path), help="Model file to write.")
-@with_options(OUTPUT, COMMON)
-def models_import(kind: str, source: Path, output: Path, as_json: bool, quiet: bool, **params: Any) -> None:  # noqa: ARG001
-    """Published weights → model file.
+@OUT
+@with_options(OVERWRITE, COMMON)
+def models_import(kind: str, source: Path, output: Path | None, as_json: bool, quiet: bool, **params: Any) -> None:  # noqa: ARG001
+    """Weights on this machine → model file.
 
     \b
     dynamicworld   SOURCE is the SavedModel folder model/forward of Google's repository, or an .npz of its arrays
     """
     from geoseg.stories.import_model import import_model as story
 
-    result = story(kind, source, output, overwrite=bool(params["output__overwrite"]))
+    _show_imported(story(kind, source, output, overwrite=bool(params["output__overwrite"])), as_json=as_json)
+
+
+def _show_imported(done: Imported, *, as_json: bool) -> None:
+    name, state = f"{done.spec.name} {done.spec.version}", "up to date" if done.up_to_date else "written"
+    data = {"model": str(done.path), "name": done.spec.name, "version": done.spec.version}
     show(
-        lambda: {"model": str(output), "name": result.name},
-        lambda: [f"{result.name} written: {output}"],
+        lambda: data | {"published": done.published, "up_to_date": done.up_to_date},
+        lambda: [f"{name} {state}: {done.path}"],
         as_json=as_json,
     )
+
+
+def _row(name: str, path: Path, where: str) -> dict[str, Any]:
+    """A line of the list; a damaged file in the cache must not hide the others."""
+    from geoseg.model.file import read_spec
+    from geoseg.model.licenses import commercial_use_of
+
+    try:
+        spec = read_spec(path)
+    except ConfigError as error:
+        return {"name": name, "where": where, "path": str(path), "error": one_line(error)}
+    use = commercial_use_of(spec)
+    return {
+        "name": name,
+        "version": spec.version,
+        "license": spec.license,
+        "commercial_use": use.answer,
+        "commercial_use_because": use.reason,
+        "bands": spec.band_names,
+        "where": where,
+        "path": str(path),
+    }
+
+
+def _row_line(row: dict[str, Any]) -> str:
+    if "error" in row:
+        return f"{row['name']:<20} {row['error']}"
+    use = f"commercial use: {row['commercial_use']}"
+    if row["commercial_use"] != "yes":
+        use += f" ({row['commercial_use_because']})"
+    where = "bundled" if row["where"] == "bundled" else row["path"]
+    return f"{row['name']:<20} {row['version']:<8} {row['license']:<12} {use}, {where}"
 
 
 def _metric_lines(metrics: dict[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,10 @@ from rasterio.windows import Window as RasterioWindow
 from geoseg.classes import ClassScheme
 from geoseg.errors import InputError
 from geoseg.grid import Grid, Window
-from geoseg.io.legend import MAX_CODE, Legend, read_legend, scheme_of
+from geoseg.io.legend import MAX_CODE, Labels, read_labels, scheme_of
 from geoseg.io.raster import check_budget, check_file, place
 from geoseg.io.spool import row_bands
+from geoseg.legend import Legend
 
 CLASSES_TAG = "GEOSEG_CLASSES"
 """Metadata item inside the TIFF that holds the class list as JSON, so that a renamed file keeps its names."""
@@ -40,6 +41,9 @@ class ClassRaster:
     path: Path
     grid: Grid
     scheme: ClassScheme
+    """Its classes: the file's own, or those of a legend put onto it."""
+    code_of: Mapping[int, int]
+    """Stored value → code of the scheme; without a legend each value is its own code."""
     stored_nodata: float | None
     """The file's own nodata tag; codes that were read use `nodata` instead."""
     dtype: str
@@ -52,7 +56,7 @@ class ClassRaster:
         return self.scheme.nodata
 
 
-def open_class_raster(path: Path, *, assume_crs: str | None = None) -> ClassRaster:
+def open_class_raster(path: Path, *, assume_crs: str | None = None, legend: Legend | None = None) -> ClassRaster:
     """Find out what a class raster holds. Reads all pixels once, in bands of bounded memory.
 
     The classes come from geoseg's tag, else from the attribute table, category names or numbered tags, with the
@@ -61,10 +65,12 @@ def open_class_raster(path: Path, *, assume_crs: str | None = None) -> ClassRast
     Args:
         path: a raster with one band of whole numbers 0…65534 (also stored as float).
         assume_crs: CRS for a file that carries none.
+        legend: renames and merges the classes that occur; those that the file only lists need no place in it.
 
     Raises:
         InputMissingError: no such file, or no permission.
         InputError: not a raster, without a place, or its values are no class codes.
+        ConfigError: the legend leaves a class out or takes one twice.
     """
     check_file(str(path))
     with _opened(path) as dataset:
@@ -72,8 +78,12 @@ def open_class_raster(path: Path, *, assume_crs: str | None = None) -> ClassRast
         check_budget(str(path), dataset)
         grid, _ = place(str(path), dataset, assume_crs)
         nodata, tags = dataset.nodata, dataset.tags()
-        scheme = _scheme(path, dataset, _values_found(path, dataset, grid))
-        return ClassRaster(path, grid, scheme, nodata, dataset.dtypes[0], tags)
+        values = _values_found(path, dataset, grid)
+        scheme = _scheme(path, dataset, values)
+        code_of = {code: code for code in scheme.codes}
+        if legend is not None:
+            scheme, code_of = _translated(scheme, values, legend)
+        return ClassRaster(path, grid, scheme, code_of, nodata, dataset.dtypes[0], tags)
 
 
 def scene_name(raster: Path) -> str:
@@ -95,7 +105,8 @@ def read_codes(raster: ClassRaster, window: Window | None = None) -> NDArray[Any
     if window.intersection(raster.grid.window) != window:
         raise ValueError(f"{window} is not inside {raster.path} ({raster.grid.width} × {raster.grid.height}).")
     table = np.full(MAX_CODE + 2, raster.scheme.nodata, raster.scheme.dtype)
-    table[list(raster.scheme.codes)] = raster.scheme.codes
+    for value, code in raster.code_of.items():
+        table[value] = code
     with _opened(raster.path) as dataset:
         data, valid = _read(dataset, window)
     if data.dtype not in (np.uint8, np.uint16):
@@ -132,23 +143,34 @@ def _check_band(path: Path, dataset: Any) -> None:
 def _scheme(path: Path, dataset: Any, values: list[int]) -> ClassScheme:
     own = dataset.tags().get(CLASSES_TAG)
     if own is None:
-        legend = read_legend(dataset)
+        labels = read_labels(dataset)
         if dataset.nodata is not None:
-            legend = Legend({c: n for c, n in legend.names.items() if c != dataset.nodata}, legend.colors)
-        if not values and not legend.names:
+            labels = Labels({c: n for c, n in labels.names.items() if c != dataset.nodata}, labels.colors)
+        if not values and not labels.names:
             raise InputError(f"{path} holds no class: every pixel is nodata ({dataset.nodata}).")
-        if len(values) > MAX_UNNAMED and not legend.names:
+        if len(values) > MAX_UNNAMED and not labels.names:
             raise InputError(
                 f"{path} holds {len(values)} distinct values without names: an image rather than a class raster; "
                 f"segment it first (geoseg segment), or give it an attribute table."
             )
-        return scheme_of(values, legend)
+        return scheme_of(values, labels)
     try:
         scheme = ClassScheme.from_json(json.loads(own))
         strange = [value for value in values if value not in scheme.codes]
-        return ClassScheme((*scheme.classes, *scheme_of(strange, Legend({}, {})).classes)) if strange else scheme
+        return ClassScheme((*scheme.classes, *scheme_of(strange, Labels({}, {})).classes)) if strange else scheme
     except ValueError as error:
         raise InputError(f"{path} has a damaged {CLASSES_TAG} tag ({error}); remove it with gdal_edit.py.") from error
+
+
+def _translated(scheme: ClassScheme, values: list[int], legend: Legend) -> tuple[ClassScheme, dict[int, int]]:
+    """The classes after a legend, and the code of each value that occurs."""
+    occurring = set(values)
+    present = tuple(c for c in scheme.classes if c.code in occurring)
+    if not present:
+        return legend.scheme, {}
+    merge = legend.onto(ClassScheme(present))
+    outputs = [merge.scheme.codes[index] for index in merge.index_of]
+    return merge.scheme, {c.code: code for c, code in zip(present, outputs, strict=True)}
 
 
 def _values_found(path: Path, dataset: Any, grid: Grid) -> list[int]:

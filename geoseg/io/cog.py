@@ -230,9 +230,9 @@ def _category_names(scheme: ClassScheme) -> Element:
 
 
 def _attribute_table(scheme: ClassScheme) -> Element:
-    """Columns with GDAL's types (0 integer, 2 string) and usages (5 value, 2 name, 6 7 8 red green blue)."""
+    """Columns with GDAL's types (0 integer, 2 string) and usages (5 value, 2 name, 6 7 8 red green blue, 0 other)."""
     table = Element("GDALRasterAttributeTable", tableType="thematic")
-    columns = [("Value", 0, 5), ("Class_Name", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8)]
+    columns = [("Value", 0, 5), ("Class_Name", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8), ("Group", 2, 0)]
     for index, (name, kind, usage) in enumerate(columns):
         field = SubElement(table, "FieldDefn", index=str(index))
         field.extend([_text("Name", name), _text("Type", str(kind)), _text("Usage", str(usage))])
@@ -243,7 +243,7 @@ def _attribute_table(scheme: ClassScheme) -> Element:
 
 def _cells(scheme: ClassScheme) -> Iterator[tuple[object, ...]]:
     for land_class in sorted(scheme.classes, key=lambda c: c.code):
-        yield land_class.code, land_class.name, *land_class.color
+        yield land_class.code, land_class.name, *land_class.color, land_class.group
 
 
 def _text(tag: str, text: str, **attributes: str) -> Element:

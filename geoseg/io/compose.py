@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shapely import to_wkb
@@ -14,19 +14,49 @@ from geoseg.grid import Grid
 from geoseg.io.aoi import read_aoi
 from geoseg.io.bands import Place, alias_notes, resolve_bands
 from geoseg.io.border import constant_border
+from geoseg.io.dress import dressed, requests_of
+from geoseg.io.layers import with_masks
 from geoseg.io.raster import RasterFile, describe, validity_of
 from geoseg.io.scene import BandSource, Scene
+from geoseg.io.target import target_grid
+from geoseg.moment import Moment, asked_moment
+from geoseg.products.product import Product
+from geoseg.products.recognize import recognize
 from geoseg.settings import ReadSettings
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What inputs turned out to be."""
+
+    files: tuple[RasterFile, ...]
+    """Facts of each file; those of a product with its names and numbers."""
+    product: Product | None
+
+
+def survey(inputs: str | Path | Sequence[str | Path], settings: ReadSettings) -> Survey:
+    """Recognize products, open and describe all files; no pixel is read.
+
+    Raises:
+        InputMissingError, InputError: see `geoseg.io.raster.describe`, `geoseg.products.recognize`.
+        UsageError, ConfigError: the preset is unknown or malformed.
+    """
+    paths = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+    product = recognize(paths, settings.sensor, assume_crs=settings.assume_crs)
+    if product is None:
+        return Survey(tuple(describe(str(path), assume_crs=settings.assume_crs) for path in paths), None)
+    return Survey(dressed(product, settings.assume_crs), product)
+
+
 def open_scene(inputs: str | Path | Sequence[str | Path], settings: ReadSettings | None = None) -> Scene:
-    """Describe the files of one scene; no pixel is read but for `--collar auto`.
+    """Describe the files of one scene; no pixel is read but for `--collar auto` and checks of quality layers.
 
     Pixels come with `Scene.read`, or lazily with `Scene.to_dask`.
 
     Args:
-        inputs: a raster, or several of the same place; several are stacked on the grid of the first requested band's
-            file (or of `settings.grid_of`), others are brought there bilinearly.
+        inputs: a raster, a product (SAFE, Landsat, HLS, folder or archive), or several rasters of the same place;
+            several are stacked on the grid of the first requested band's file (or of `settings.grid_of`), others are
+            brought there bilinearly.
         settings: how to read them.
 
     Raises:
@@ -34,15 +64,45 @@ def open_scene(inputs: str | Path | Sequence[str | Path], settings: ReadSettings
         UsageError, ConfigError: see `geoseg.io.bands.resolve_bands`.
     """
     settings = settings or ReadSettings()
-    paths = [inputs] if isinstance(inputs, str | Path) else inputs
-    files = [describe(str(path), assume_crs=settings.assume_crs) for path in paths]
-    places = resolve_bands(files, settings.bands)
-    reference = _reference(files, places, settings)
+    return scene_of(survey(inputs, settings), settings)
+
+
+def scene_of(found: Survey, settings: ReadSettings) -> Scene:
+    """The scene that surveyed files make; see `open_scene`."""
+    files, product = found.files, found.product
+    if product is not None and product.needs_offset and not settings.offset:
+        raise InputError(product.offset_question)
+    requests = requests_of(product, settings.bands)
+    places = resolve_bands(files, requests)
+    reference = _reference(files, places, product, settings)
+    grid = reference.grid if settings.grid is None else target_grid(settings.grid, reference.grid)
+    scene = Scene(
+        bands=_bands(places, reference, grid, settings, product),
+        grid=grid,
+        radiometry="none",
+        valid_rule=settings.valid,
+        scene_id=None if product is None else product.scene_id,
+        sensor=None if product is None else product.sensor,
+    )
+    scene = replace(scene, radiometry=_source_of_radiometry(scene, settings, product))
+    notes = _product_notes(product) if product is not None else () if requests else alias_notes(places)
+    scene = replace(scene, notes=_notes(files, reference, scene, settings) + notes)
+    scene = _with_aoi(_with_collar(_with_moment(scene, reference, settings, product), settings), settings)
+    return with_masks(scene, settings, product)
+
+
+def _bands(
+    places: dict[str, Place], reference: RasterFile, grid: Grid, settings: ReadSettings, product: Product | None
+) -> tuple[BandSource, ...]:
     scales = _per_band("--scale", settings.scale, len(places))
     offsets = _per_band("--offset", settings.offset, len(places))
     bands = []
     for number, (name, (file, index)) in enumerate(places.items()):
-        scale, offset = _radiometry(file, index, scales, offsets, number)
+        scale, offset = file.scales[index - 1], file.offsets[index - 1]
+        if scales is not None and offsets is None and product is None:
+            offset = 0.0  # it belonged to the file's own scale
+        # With --grid everything is warped anyway, so that files may differ in CRS and lattice.
+        own = file.grid if settings.grid is not None else _stackable(file, reference)
         bands.append(
             BandSource(
                 name=name,
@@ -50,37 +110,37 @@ def open_scene(inputs: str | Path | Sequence[str | Path], settings: ReadSettings
                 index=index,
                 dtype=file.dtypes[index - 1],
                 validity=validity_of(file, settings.nodata),
-                scale=scale,
-                offset=offset,
-                warped=not reference.grid.same_as(_on_crs(file, reference)),
+                scale=scale if scales is None else scales[number],
+                offset=offset if offsets is None else offsets[number],
+                warped=not grid.same_as(own),
+                crs_wkt=None if settings.assume_crs is None else file.grid.crs.to_wkt(),
             )
         )
-    scene = Scene(
-        bands=tuple(bands),
-        grid=reference.grid,
-        radiometry=_source_of_radiometry(bands, settings),
-        valid_rule=settings.valid,
-        notes=_notes(files, reference, bands) + (() if settings.bands else alias_notes(places)),
-    )
-    return _with_aoi(_with_collar(scene, settings), settings)
+    return tuple(bands)
 
 
-def _reference(files: list[RasterFile], places: dict[str, Place], settings: ReadSettings) -> RasterFile:
-    if settings.grid_of is None:
-        return next(iter(places.values()))[0]
-    for file in files:
-        if Path(file.path).resolve() == settings.grid_of.resolve():
-            return file
-    return describe(str(settings.grid_of), assume_crs=settings.assume_crs)
+def _reference(
+    files: Sequence[RasterFile], places: dict[str, Place], product: Product | None, settings: ReadSettings
+) -> RasterFile:
+    """The file whose grid the scene gets."""
+    if settings.grid_of is not None:
+        for file in files:
+            if Path(file.path).resolve() == settings.grid_of.resolve():
+                return file
+        return describe(str(settings.grid_of), assume_crs=settings.assume_crs)
+    if product is not None and not settings.bands:
+        path = next(band.path for band in product.bands if band.id == product.grid_id)
+        return next(file for file in files if file.path == path)
+    return next(iter(places.values()))[0]
 
 
-def _on_crs(file: RasterFile, reference: RasterFile) -> Grid:
+def _stackable(file: RasterFile, reference: RasterFile) -> Grid:
     """The file's grid, refused when it cannot be stacked without hiding something from the user."""
     ours, theirs = reference.grid, file.grid
     if ours.crs != theirs.crs:
         raise InputError(
             f"{Path(file.path).name} is in {theirs.crs.name}, {Path(reference.path).name} in {ours.crs.name}; "
-            f"files of one stack need one CRS: warp one of them first (gdalwarp -t_srs)."
+            f"files of one stack need one CRS: pass --grid, or warp one of them first (gdalwarp -t_srs)."
         )
     to_pixel = ~ours.transform @ theirs.transform
     equal_pixels = math.isclose(to_pixel.a, 1, rel_tol=1e-6) and math.isclose(to_pixel.e, 1, rel_tol=1e-6)
@@ -88,7 +148,7 @@ def _on_crs(file: RasterFile, reference: RasterFile) -> Grid:
     if equal_pixels and shift > 1e-2:
         raise InputError(
             f"{Path(file.path).name} has the pixel size of {Path(reference.path).name} but is shifted by "
-            f"{shift:.2f} of a pixel; bring both on one grid first (gdalwarp -tap)."
+            f"{shift:.2f} of a pixel; bring both on one grid: pass --grid, or gdalwarp -tap."
         )
     return theirs
 
@@ -101,36 +161,41 @@ def _per_band(flag: str, values: tuple[float, ...], count: int) -> tuple[float, 
     return values * count if len(values) == 1 else values
 
 
-def _radiometry(
-    file: RasterFile,
-    index: int,
-    scales: tuple[float, ...] | None,
-    offsets: tuple[float, ...] | None,
-    number: int,
-) -> tuple[float, float]:
-    """Flags before the file's tags, never from dates or values; a flag for one replaces both tags."""
-    if scales is None and offsets is None:
-        return file.scales[index - 1], file.offsets[index - 1]
-    scale = scales[number] if scales else file.scales[index - 1]
-    return scale, offsets[number] if offsets else 0.0
-
-
-def _source_of_radiometry(bands: list[BandSource], settings: ReadSettings) -> str:
+def _source_of_radiometry(scene: Scene, settings: ReadSettings, product: Product | None) -> str:
+    """Flags before the product's metadata before its preset before the file's tags; never dates or values."""
+    if product is not None and product.radiometry != "none" and not (settings.scale and settings.offset):
+        return f"flags and {product.radiometry}" if settings.scale or settings.offset else product.radiometry
     if settings.scale or settings.offset:
         return "flags"
-    return "none" if all(band.scale == 1 and band.offset == 0 for band in bands) else "file"
+    return "none" if all(band.scale == 1 and band.offset == 0 for band in scene.bands) else "file"
 
 
-def _notes(files: list[RasterFile], reference: RasterFile, bands: list[BandSource]) -> tuple[str, ...]:
+def _product_notes(product: Product) -> tuple[str, ...]:
+    return (f"{product.title}, preset {product.sensor}: {product.why}", *product.notes)
+
+
+def _notes(files: Sequence[RasterFile], reference: RasterFile, scene: Scene, settings: ReadSettings) -> tuple[str, ...]:
     notes = [note for file in files for note in file.notes]
-    by_name = {file.path: file for file in files}
-    for path in dict.fromkeys(band.path for band in bands if band.warped):
-        gsd = by_name[path].grid.gsd_m
-        notes.append(
-            f"{Path(path).name} ({gsd:.3g} m) resampled bilinearly onto the grid of "
-            f"{Path(reference.path).name} ({reference.grid.gsd_m:.3g} m)"
-        )
+    gsd_m = {file.path: f"{file.grid.gsd_m:.3g} m" for file in files}
+    onto = Path(reference.path).name if settings.grid is None else f"--grid {settings.grid}"
+    warped = dict.fromkeys(band.path for band in scene.bands if band.warped)
+    for size in dict.fromkeys(gsd_m[path] for path in warped):
+        names = ", ".join(Path(path).name for path in warped if gsd_m[path] == size)
+        notes.append(f"{names} ({size}) resampled bilinearly onto the grid of {onto} ({scene.grid.gsd_m:.3g} m)")
     return tuple(notes)
+
+
+def _with_moment(scene: Scene, reference: RasterFile, settings: ReadSettings, product: Product | None) -> Scene:
+    """The user's word, the product's, the TIFF's tag, in this order; else unknown it stays."""
+    if settings.datetime is not None:
+        return replace(scene, acquired=asked_moment(settings.datetime))
+    if product is not None and product.acquired is not None:
+        return replace(scene, acquired=Moment.at(product.acquired))
+    tagged = Moment.of_tiff_tag(reference.tags.get("TIFFTAG_DATETIME", ""))
+    if tagged is None:
+        return scene
+    note = f"taken on {tagged.text} by {Path(reference.path).name}'s TIFFTAG_DATETIME; if not so, pass --datetime"
+    return replace(scene, acquired=tagged, notes=(*scene.notes, note))
 
 
 def _with_collar(scene: Scene, settings: ReadSettings) -> Scene:

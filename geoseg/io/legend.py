@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,10 +11,9 @@ from xml.etree.ElementTree import Element, fromstring
 import rasterio.shutil
 from rasterio.io import MemoryFile
 
-from geoseg.classes import ClassScheme, Color, LandClass
+from geoseg.classes import ClassScheme, Color, LandClass, generated_color, placeholder
 
 MAX_CODE = 65534
-_GOLDEN = 0.618033988749895
 # GDALRATFieldUsage, and what people call the columns when they leave the usage "generic".
 _USAGES = {"value": {"5", "3"}, "name": {"2"}, "red": {"6"}, "green": {"7"}, "blue": {"8"}}
 _ALIASES = {
@@ -28,15 +26,15 @@ _ALIASES = {
 
 
 @dataclass(frozen=True)
-class Legend:
+class Labels:
     """What a file says about its values; either may be empty."""
 
     names: Mapping[int, str]
     colors: Mapping[int, Color]
 
 
-def read_legend(dataset: Any) -> Legend:
-    """Legend of a dataset's first band: attribute table, else category names, else tags such as `3=forest`.
+def read_labels(dataset: Any) -> Labels:
+    """Labels of a dataset's first band: attribute table, else category names, else tags such as `3=forest`.
 
     rasterio has no call for the first two. A virtual copy, in memory, spells them out as XML, whatever the format
     keeps them in (`.aux.xml`, an Imagine file, a VRT).
@@ -53,11 +51,11 @@ def read_legend(dataset: Any) -> Legend:
     tagged = {int(key): text.strip() for key, text in tags.items() if key.isascii() and key.isdigit()}
     entries = band.findall("ColorTable/Entry") if band is not None else []
     palette = {code: _entry_color(entry) for code, entry in enumerate(entries)}
-    return Legend(_first_filled(names, listed, tagged), palette or colors)
+    return Labels(_first_filled(names, listed, tagged), palette or colors)
 
 
-def scheme_of(values: Iterable[int], legend: Legend) -> ClassScheme:
-    """Classes for the values found in a raster and for those that its legend names.
+def scheme_of(values: Iterable[int], labels: Labels) -> ClassScheme:
+    """Classes for the values found in a raster and for those that its labels name.
 
     A value without a name becomes `class 7`; names that occur twice get their code behind them. Without a palette
     the color depends on the code alone, so that two rasters of one legend look alike.
@@ -65,19 +63,25 @@ def scheme_of(values: Iterable[int], legend: Legend) -> ClassScheme:
     Raises:
         ConfigError: no value at all.
     """
-    codes = sorted({*values, *legend.names})
-    names = {code: legend.names.get(code, f"class {code}") for code in codes}
+    codes = sorted({*values, *labels.names})
+    names = {code: labels.names.get(code, placeholder(code)) for code in codes}
     twice = {name for name, count in Counter(names.values()).items() if count > 1}
     # Palettes are padded with black; several black classes mean that nobody chose it.
-    black = Counter(legend.colors.get(code) for code in codes)[0, 0, 0]
+    black = Counter(labels.colors.get(code) for code in codes)[0, 0, 0]
     classes = []
     for code in codes:
-        color = legend.colors.get(code)
+        color = labels.colors.get(code)
         if color is None or (color == (0, 0, 0) and black > 1):
-            color = _generated(code)
+            color = generated_color(code)
         name = f"{names[code]} ({code})" if names[code] in twice else names[code]
         classes.append(LandClass(code, name, color))
     return ClassScheme(tuple(classes))
+
+
+def whole(text: str) -> int | None:
+    """The whole number that a text spells, also as `7.0`; None: it spells none."""
+    number = _number(text)
+    return int(number) if number is not None and number.is_integer() else None
 
 
 def _first_filled(*candidates: Mapping[int, str]) -> dict[int, str]:
@@ -96,14 +100,14 @@ def _attribute_table(table: Element) -> tuple[dict[int, str], dict[int, Color]]:
     for index, row in enumerate(table.findall("Row")):
         cells = [(cell.text or "").strip() for cell in row.findall("F")]
         found = {what: cells[at] for what, at in columns.items() if at is not None and at < len(cells)}
-        code = _number(found.get("value", str(index)))
-        if code is None or not code.is_integer():
+        code = whole(found.get("value", str(index)))
+        if code is None:
             continue  # a row for a range of measurements describes no class
-        names[int(code)] = found.get("name", "")
+        names[code] = found.get("name", "")
         parts = [_number(found.get(part, "")) for part in ("red", "green", "blue")]
         color = _scaled_color([part for part in parts if part is not None], table, columns["red"])
         if color is not None:
-            colors[int(code)] = color
+            colors[code] = color
     return names, colors
 
 
@@ -140,10 +144,3 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
-
-
-def _generated(code: int) -> Color:
-    """Hues a golden section apart: neighbours in the code list are far apart in color."""
-    saturation, value = (0.65, 0.85) if code % 2 else (0.45, 0.65)
-    red, green, blue = colorsys.hsv_to_rgb(code * _GOLDEN % 1, saturation, value)
-    return round(255 * red), round(255 * green), round(255 * blue)

@@ -17,6 +17,7 @@ from geoseg.arrays import Chip
 from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.io.handles import dataset_for
+from geoseg.io.masks import masked
 from geoseg.io.scene import BandSource, Scene, path_name
 
 Bools = NDArray[np.bool_]
@@ -25,7 +26,8 @@ Bools = NDArray[np.bool_]
 def read_chip(scene: Scene, window: Window) -> Chip:
     """Read a window, which may reach beyond the raster.
 
-    Beyond the edge, pixels are mirrored about the edge pixel's centre (… 2 1 | 0 1 2 …) and `valid` is False.
+    Beyond the edge, pixels are mirrored about the edge pixel's centre (… 2 1 | 0 1 2 …) and `valid` is False. What
+    the scene's masks cover is neither present nor valid.
 
         scene      0 1 2 3 4
         window  -2 ─────► 3        data 2 1 0 1 2,  valid F F T T T
@@ -39,11 +41,17 @@ def read_chip(scene: Scene, window: Window) -> Chip:
         left=int(cols.min()), top=int(rows.min()), right=int(cols.max()) + 1, bottom=int(rows.max()) + 1
     )
     data, present = read_inside(scene, inner)
+    reason = masked(scene.masks, scene.grid, inner, scene.mask_buffer_m) if scene.masks else None
     if (rows.size, cols.size) != inner.shape or rows[0] != inner.row_off or cols[0] != inner.col_off:
         down, across = rows - inner.row_off, cols - inner.col_off
         data, present = (a[:, down[:, None], across] for a in (data, present))
+        reason = None if reason is None else reason[down[:, None], across]
     valid: Bools = np.any(present, axis=0) if scene.valid_rule == "any" else np.all(present, axis=0)
-    return Chip(data, present, valid & inside(scene, window), window)
+    valid = valid & inside(scene, window)
+    if reason is None:
+        return Chip(data, present, valid, window)
+    clear = reason == 0
+    return Chip(data, present & clear, valid & clear, window, np.where(valid, reason, np.uint8(0)))
 
 
 def read_inside(scene: Scene, window: Window) -> tuple[NDArray[Any], Bools]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import dask.array
     from shapely import Geometry
 
+    from geoseg.io.masks import MaskSource
+    from geoseg.moment import Moment
+
 
 @dataclass(frozen=True)
 class Validity:
@@ -73,12 +76,23 @@ class Scene:
     bands: tuple[BandSource, ...]
     grid: Grid
     radiometry: str
-    """Where scale and offset come from: "flags", "file" or "none" (numbers as stored)."""
+    """Where scale and offset come from: "flags", a product's "metadata" or "preset" (or flags and one of them), "file",
+    or "none" (numbers as stored)."""
     valid_rule: str = "all"
     collar: float | None = None
     """Value that means "no image here" where every band holds it."""
     aoi_wkb: bytes | None = None
     """Area of interest in the scene's CRS."""
+    masks: tuple[MaskSource, ...] = ()
+    """Layers of unusable area: clouds, shadows, …"""
+    mask_buffer_m: float = 0.0
+    """Ground metres around masked pixels that are masked, too."""
+    scene_id: str | None = None
+    """Name of the product; None: the files are none."""
+    sensor: str | None = None
+    """Preset by which the files were read."""
+    acquired: Moment | None = None
+    """When the image was taken; None: unknown."""
     notes: tuple[str, ...] = ()
     """What was assumed or repaired; shown to the user and recorded."""
 
@@ -126,7 +140,7 @@ class Scene:
         return replace(self, bands=tuple(by_name[name] for name in names))
 
     def on_grid(self, grid: Grid) -> Scene:
-        """The same scene read on another grid of the same CRS (bilinear, see `BandSource.warped`)."""
+        """The same scene read on another grid (bilinear, see `BandSource.warped`)."""
         return replace(self, grid=grid, bands=tuple(replace(band, warped=True) for band in self.bands))
 
     def read(self, window: Window) -> Chip:

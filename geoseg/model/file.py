@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import uuid
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geoseg.errors import ConfigError, InputMissingError, OutputExistsError, PolicyError
+from geoseg.errors import ConfigError, InputMissingError, OutputExistsError, PolicyError, UsageError
 from geoseg.io import posix
+from geoseg.io.cache import cache_folder
+from geoseg.model.published import PUBLISHED
 from geoseg.model.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -41,19 +44,43 @@ def bundled() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
-def find_model(name_or_path: str) -> ModelRef:
-    """The model of a bundled name or of a file.
+def cache_place(name: str) -> Path:
+    """Where a pulled or imported model lies in the user's cache.
 
     Raises:
-        InputMissingError: neither a bundled name nor a file.
+        UsageError: this user has no cache.
+    """
+    return cache_folder() / "models" / f"{name}.safetensors"
+
+
+def cached() -> dict[str, Path]:
+    """Models in the user's cache: name → file, sorted by name."""
+    try:
+        folder = cache_place("any").parent
+    except UsageError:  # no home folder, so nothing can have been kept there
+        return {}
+    return {path.stem: path for path in sorted(folder.glob("[!.]*.safetensors"))}
+
+
+def find_model(name_or_path: str) -> ModelRef:
+    """The model of a name (bundled, or in the cache) or of a file. Never asks the network.
+
+    Raises:
+        InputMissingError: neither a known name nor a file, or a published model that was not pulled yet.
         ConfigError: the file is not a geoseg model file.
         PolicyError: the file is a pickle.
     """
-    inside = bundled()
-    path = inside.get(name_or_path, Path(name_or_path))
+    named = cached() | bundled()
+    path = named.get(name_or_path, Path(name_or_path))
     if not path.is_file():
+        if name_or_path in PUBLISHED:
+            raise InputMissingError(
+                f"model {name_or_path} is not on this machine yet: geoseg models pull {name_or_path} (needs the "
+                f"network), or geoseg models import {name_or_path} FOLDER."
+            )
         raise InputMissingError(
-            f"model {name_or_path!r} is neither a file nor a bundled model ({', '.join(inside) or 'none'})."
+            f"model {name_or_path!r} is neither a file nor a bundled model ({', '.join(bundled()) or 'none'}) nor one "
+            f"in the cache ({', '.join(cached()) or 'none'})."
         )
     if path.suffix in {".pt", ".pth", ".ckpt", ".pkl"}:
         raise PolicyError(f"model {path} is a pickle, which can execute code; geoseg reads .safetensors files.")
@@ -127,13 +154,16 @@ def save_model(path: Path, tensors: dict[str, torch.Tensor], spec: ModelSpec, *,
 
     stored = {name: _stored(name, tensor, half=half) for name, tensor in tensors.items()}
     data = save(stored, metadata={SPEC_KEY: spec.to_json()})
-    draft = path.with_name(f".{path.name}.part")
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")  # jobs of one cluster may share a cache
     # Written by ourselves: safetensors' `save_file` makes files that only their owner may read.
-    with posix.disk_errors("model", path, len(data)):
-        draft.write_bytes(data)
-        posix.sync_file(draft)
-        draft.replace(path)
-        posix.sync_folder(path.parent)
+    try:
+        with posix.disk_errors("model", path, len(data)):
+            draft.write_bytes(data)
+            posix.sync_file(draft)
+            draft.replace(path)
+            posix.sync_folder(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def load_tensors(path: Path) -> dict[str, torch.Tensor]:

@@ -2,7 +2,7 @@
 
 A *tensor bundle* is an index and data files. The index is a sorted string table (LevelDB's format: blocks of
 prefix-compressed keys, found through a footer of 48 bytes) from tensor names to small protocol buffers that say
-type, shape, file, offset and size. Sources: tensorflow/core/util/tensor_bundle (BundleEntryProto),
+type, shape, file, offset, size and checksum. Sources: tensorflow/core/util/tensor_bundle (BundleEntryProto),
 tensorflow/core/protobuf/trackable_object_graph.proto, leveldb/doc/table_format.md.
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import ConfigError, InputMissingError
+from geoseg.model.crc32c import masked_crc32c
 
 MAGIC = 0xDB4775248B80FB57
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -34,6 +35,8 @@ class _Entry:
     shard: int
     offset: int
     size: int
+    crc: int
+    """Masked CRC-32C of the bytes; of a text: of its length as uint32, the checksum of that, and its bytes."""
 
 
 def read_variables(folder: Path) -> dict[str, NDArray[np.float32]]:
@@ -44,7 +47,7 @@ def read_variables(folder: Path) -> dict[str, NDArray[np.float32]]:
 
     Raises:
         InputMissingError: no variables there.
-        ConfigError: damaged, compressed, or stored for another byte order.
+        ConfigError: damaged (checksums are compared), compressed, or stored for another byte order.
     """
     inside = folder / "variables" if (folder / "variables").is_dir() else folder
     index = inside / "variables.index"
@@ -91,6 +94,8 @@ def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]
         raise ValueError("a block lies beyond the end")
     if data[offset + size] != 0:
         raise ValueError("a block is compressed")
+    if masked_crc32c(data[offset : offset + size + 1]) != struct.unpack_from("<I", data, offset + size + 1)[0]:
+        raise ValueError("a block's checksum is wrong")
     block = data[offset : offset + size]
     restarts = struct.unpack("<I", block[-4:])[0]
     end = size - 4 * (restarts + 1)
@@ -145,8 +150,10 @@ def _messages(message: bytes, number: int) -> Iterator[bytes]:
 
 
 def _entry(message: bytes) -> _Entry:
-    """BundleEntryProto: dtype 1, shape 2 (dim 2: size 1), shard_id 3, offset 4, size 5."""
-    numbers = {field: value for field, value in _fields(message) if isinstance(value, int)}
+    """BundleEntryProto: dtype 1, shape 2 (dim 2: size 1), shard_id 3, offset 4, size 5, crc32c 6 (fixed)."""
+    fields = dict(_fields(message))
+    numbers = {field: value for field, value in fields.items() if isinstance(value, int)}
+    crc = fields.get(6, bytes(4))
     shape = next(_messages(message, 2), b"")
     sizes = (dict(_fields(dim)).get(1, 0) for dim in _messages(shape, 2))
     return _Entry(
@@ -155,6 +162,7 @@ def _entry(message: bytes) -> _Entry:
         shard=numbers.get(3, 0),
         offset=numbers.get(4, 0),
         size=numbers.get(5, 0),
+        crc=struct.unpack("<I", crc)[0] if isinstance(crc, bytes) else crc,
     )
 
 
@@ -168,7 +176,8 @@ def _full_names(folder: Path, entries: dict[str, _Entry], shards: int) -> dict[s
         return {}
     raw = _stored(folder, entry, shards)
     length, at = _varint(raw, 0)
-    graph = raw[at + 4 : at + 4 + length]  # a checksum of the lengths stands between
+    _check(struct.pack("<I", length) + raw[at:], entry)
+    graph = raw[at + 4 : at + 4 + length]
     names = {}
     for node in _messages(graph, 1):
         for attribute in _messages(node, 2):
@@ -179,7 +188,14 @@ def _full_names(folder: Path, entries: dict[str, _Entry], shards: int) -> dict[s
 
 
 def _floats(folder: Path, entry: _Entry, shards: int) -> NDArray[np.float32]:
-    return np.frombuffer(_stored(folder, entry, shards), "<f4").reshape(entry.shape).astype(np.float32)
+    data = _stored(folder, entry, shards)
+    _check(data, entry)
+    return np.frombuffer(data, "<f4").reshape(entry.shape).astype(np.float32)
+
+
+def _check(data: bytes, entry: _Entry) -> None:
+    if masked_crc32c(data) != entry.crc:
+        raise ValueError(f"wrong checksum at byte {entry.offset} of the data")
 
 
 def _stored(folder: Path, entry: _Entry, shards: int) -> bytes:

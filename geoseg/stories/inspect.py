@@ -10,8 +10,8 @@ from typing import Any
 from geoseg.errors import ConfigError, InputError
 from geoseg.grid import Grid
 from geoseg.io.border import constant_border
-from geoseg.io.compose import open_scene
-from geoseg.io.raster import RasterFile, describe
+from geoseg.io.compose import scene_of, survey
+from geoseg.io.raster import RasterFile
 from geoseg.io.scene import Scene
 from geoseg.model.file import find_model
 from geoseg.settings import ReadSettings, RunSettings
@@ -50,6 +50,10 @@ class InfoReport:
                 | {"validity": b.validity.describe(), "resampled": b.warped}
                 for b in self.scene.bands
             ],
+            "sensor": self.scene.sensor,
+            "scene_id": self.scene.scene_id,
+            "datetime": None if self.scene.acquired is None else self.scene.acquired.text,
+            "masks": [{"file": m.path, "rule": m.rule, "reasons": list(m.reasons)} for m in self.scene.masks],
             "radiometry": self.scene.radiometry,
             "notes": list(self.scene.notes),
             "proposals": list(self.proposals),
@@ -76,6 +80,8 @@ class InfoReport:
             what = f"reflectance = DN·{band.scale:g} {band.offset:+g}" if scene.radiometry != "none" else "as stored"
             place = f"{Path(band.path).name}:{band.index}"
             out.append(f"  {band.name:<10} {place}  {band.dtype}, {what}, {band.validity.describe()}")
+        if scene.acquired is not None:
+            out.append(f"  taken {scene.acquired.text}")
         out += [f"note: {note}" for note in scene.notes]
         out += [f"hint: {proposal}" for proposal in self.proposals]
         for value in self.values:
@@ -99,8 +105,8 @@ def info(inputs: Sequence[str | Path], settings: ReadSettings | None = None, mod
     """
     settings = settings or ReadSettings()
     paths = together(inputs, settings)
-    files = tuple(describe(path, assume_crs=settings.assume_crs) for path in paths)
-    scene = open_scene(paths, settings)
+    found = survey(paths, settings)
+    files, scene = found.files, scene_of(found, settings)
     proposals = tuple(_proposals(files, scene))
     if model is None:
         return InfoReport(files=files, scene=scene, proposals=proposals)

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from geoseg import __version__
+from geoseg.classes import ClassScheme
 from geoseg.errors import InputError, OutputExistsError, UsageError
 from geoseg.grid import Grid
 from geoseg.io.compose import open_scene
+from geoseg.io.legend_file import read_legend_file
 from geoseg.io.read import touches_aoi
 from geoseg.io.sample import fingerprint, sample_pixels
 from geoseg.io.scene import Scene
+from geoseg.legend import Merge
 from geoseg.model.file import ModelRef, find_model
 from geoseg.model.fit import BandSample, check_values, choose_bands, network_gsd, sample
 from geoseg.model.normalize import reflectance
@@ -52,11 +55,18 @@ class Job:
     plan: TilePlan
     sources: tuple[Path, ...]
     """Every file that is read; no output may replace one."""
+    merge: Merge | None = None
+    """How the user's legend takes the model's classes; None: they stay as they are."""
 
     @property
     def scene(self) -> Scene:
         """The scene with the model's bands."""
         return self.fit.scene
+
+    @property
+    def scheme(self) -> ClassScheme:
+        """Classes of the results."""
+        return self.model.spec.classes if self.merge is None else self.merge.scheme
 
 
 def prepare(inputs: Sequence[str | Path], settings: RunSettings) -> Job:
@@ -84,17 +94,27 @@ def prepare(inputs: Sequence[str | Path], settings: RunSettings) -> Job:
         network_gsd_m=fit.network_gsd_m,
         fixed_chip=spec.fixed_chip,
     )
-    read = [*map(Path, paths), model.path, settings.read.aoi, settings.read.grid_of]
-    return Job(_name(paths, settings), fit, model, plan, tuple(path for path in read if path is not None))
+    merge = None
+    if settings.predict.legend is not None:
+        merge = read_legend_file(settings.predict.legend).onto(spec.classes)
+    return Job(_name(paths, scene, settings), fit, model, plan, _sources(paths, scene, model, settings), merge)
 
 
-def _name(paths: Sequence[str], settings: RunSettings) -> str:
+def _sources(paths: Sequence[str], scene: Scene, model: ModelRef, settings: RunSettings) -> tuple[Path, ...]:
+    given = (settings.read.aoi, settings.read.grid_of, settings.read.grid, settings.predict.legend)
+    read = (*paths, *scene.paths, *(mask.path for mask in scene.masks), model.path, *(path for path in given if path))
+    return tuple(dict.fromkeys(map(Path, read)))
+
+
+def _name(paths: Sequence[str], scene: Scene, settings: RunSettings) -> str:
     """Stem of the output names.
 
     Raises:
         UsageError: it cannot be part of a file name.
     """
-    name = Path(paths[0]).stem if settings.output.name is None else settings.output.name
+    name = settings.output.name
+    if name is None:
+        name = scene.scene_id or Path(paths[0]).stem
     # pyogrio takes ";" and "!" for parts of a URI and would write somewhere else; GDAL drops leading blanks.
     if not name or name in {".", ".."} or re.search(r"[/\\:;!\x00-\x1f]|^\s", name):
         raise UsageError(f"output files cannot be called {name!r}…; pass another --name, without / \\ : ; ! in it.")
@@ -160,7 +180,7 @@ def fit_scene(scene: Scene, model: ModelRef) -> Fit:
         samples = tuple(sample(reflectance(pixels, scene.scale, scene.offset), bands))
         warnings += check_values(model.spec, samples)
     else:
-        warnings.append("no valid pixel found: values were not checked; check --nodata, --collar and --aoi")
+        warnings.append("no valid pixel found: values were not checked; check --nodata, --collar, --mask and --aoi")
     return Fit(scene, absent, gsd, samples, tuple(warnings))
 
 
@@ -176,10 +196,14 @@ def segment_key(job: Job, settings: RunSettings, resolved: dict[str, Any]) -> di
             for band in scene.bands
         ],
         "validity": [scene.valid_rule, scene.collar],
+        "masks": [[fingerprint(mask.path), mask.rule, list(mask.reasons)] for mask in scene.masks],
+        "mask buffer": scene.mask_buffer_m,
+        "taken": None if scene.acquired is None else scene.acquired.text,
         "aoi": None if scene.aoi_wkb is None else scene.aoi_wkb.hex(),
         "grid": grid_json(scene.grid),
         "network grid": grid_json(job.plan.network_grid),
         "model": job.model.sha256,
+        "legend": None if job.merge is None else [job.merge.scheme.to_json(), list(job.merge.index_of)],
         "chip": [job.plan.chip, job.plan.margin, job.plan.stride],
         "confidence": settings.predict.confidence,
         **resolved,

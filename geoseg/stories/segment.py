@@ -67,6 +67,9 @@ class Summary:
     """By class name."""
     area_m2: dict[str, float]
     """Ground square meters by class name."""
+    masked_px: dict[str, int]
+    """By reason (cloud, shadow, …): pixels that hold data and were masked."""
+    masked_m2: dict[str, float]
     nodata_px: int
     nodata_m2: float
     outside_px: int
@@ -192,7 +195,7 @@ def write_rasters(
         names: as `raster_names` gives them.
         watcher: told about progress.
     """
-    scheme, grid = job.model.spec.classes, job.plan.grid
+    scheme, grid = job.scheme, job.plan.grid
     tally = Tally(grid, scheme)
     with ExitStack() as stack:
         place = stage(names[0])
@@ -218,9 +221,9 @@ def _predict(
     watcher: Watcher,
 ) -> None:
     """Tiles in any order into the spools; the only writer is this coordinator."""
-    scheme = job.model.spec.classes
+    scheme = job.scheme
     tiles = job.plan if job.scene.aoi is None else [t for t in job.plan if touches_aoi(job.scene, t.core)]
-    work = TileJob(job.scene, job.plan, job.model, resolved, confidence=scores is not None)
+    work = TileJob(job.scene, job.plan, job.model, resolved, confidence=scores is not None, merge=job.merge)
     if schedule.workers is None and schedule.scheduler is None:
         work.warm_up()
     watcher.start(len(tiles), sum(tile.core.size for tile in tiles))
@@ -242,7 +245,9 @@ def raster_tags(job: Job) -> dict[str, str]:
         "GEOSEG_MODEL_VERSION": spec.version,
         "GEOSEG_MODEL_SHA256": job.model.sha256,
         "GEOSEG_MODEL_LICENSE": spec.license,
+        "GEOSEG_MODEL_ATTRIBUTION": spec.attribution,
         "GEOSEG_VERSION": __version__,
+        **({} if job.scene.acquired is None else {"GEOSEG_DATETIME": job.scene.acquired.text}),
     }
 
 
@@ -252,6 +257,8 @@ def summarize(tally: Tally, job: Job) -> Summary:
     return Summary(
         pixels=tally.pixels,
         area_m2=tally.areas_m2,
+        masked_px=tally.masked_px,
+        masked_m2=tally.masked_m2,
         nodata_px=tally.nodata_px,
         nodata_m2=tally.nodata_m2,
         outside_px=tally.outside_px,

@@ -13,10 +13,12 @@ from geoseg.classes import ClassScheme
 from geoseg.errors import UsageError
 from geoseg.ground import AreaModelName, area_model
 from geoseg.io.class_raster import ClassRaster, open_class_raster, scene_name
+from geoseg.io.legend_file import read_legend_file
 from geoseg.io.publish import Publication
 from geoseg.io.sample import fingerprint
 from geoseg.io.shapes import polygonize, score_sums
-from geoseg.io.vector import check_path, sidecars, vector_suffix, write_polygons
+from geoseg.io.vector import about_of, check_path, sidecars, vector_suffix, write_polygons
+from geoseg.moment import Moment
 from geoseg.polygons.assemble import assemble
 from geoseg.polygons.table import Polygons
 from geoseg.settings import OutputSettings, VectorSettings
@@ -54,11 +56,12 @@ def vectorize(
     Args:
         raster: class raster.
         output: file to write; .gpkg, .shp, .fgb, .geojson or .parquet.
-        settings: classes to skip, confidence raster.
+        settings: classes to skip, confidence raster, legend: classes are renamed and merged before polygons are made.
         out: whether to overwrite.
 
     Raises:
         UsageError: the suffix or a class is unknown.
+        ConfigError: the legend cannot be read, or leaves a class of the raster out.
         InputMissingError: a file does not exist.
         InputError: the raster is no class raster, or the confidence raster does not belong to it.
         OutputExistsError: the output is there with other settings, or locked.
@@ -68,7 +71,8 @@ def vectorize(
     settings, out = settings or VectorSettings(), out or OutputSettings()
     paths = (output, *sidecars(output))
     check_path(output)
-    classes = open_class_raster(raster)
+    legend = None if settings.legend is None else read_legend_file(settings.legend)
+    classes = open_class_raster(raster, legend=legend)
     confidence = find_confidence(raster, settings)
     key = _key(classes, vector_suffix(output), confidence, settings)
     record = f"{output.name}.json"
@@ -84,7 +88,7 @@ def vectorize(
             return _recorded_result(paths, output.parent / record)
         polygons = polygons_of(classes, confidence, settings)
         staged = [publication.stage(path.name) for path in paths]
-        write_polygons(polygons, staged[0], layer=layer_name(classes))
+        write_polygons(polygons, staged[0], layer=layer_name(classes), about=about_of(classes.tags))
         summary = summarize(polygons)
         publication.commit(lambda _: {_SUMMARY: summary})
     return VectorizeResult(paths=paths, **summary)
@@ -158,7 +162,7 @@ def layer_name(raster: ClassRaster) -> str:
 
 def _image_date(raster: ClassRaster) -> date | None:
     text = raster.tags.get("GEOSEG_DATETIME")
-    return date.fromisoformat(text[:10]) if text else None
+    return Moment.parse(text).day if text else None
 
 
 def vector_key(settings: VectorSettings, scheme: ClassScheme) -> dict[str, Any]:
@@ -177,7 +181,16 @@ def _key(raster: ClassRaster, suffix: str, confidence: Path | None, settings: Ve
         "input": fingerprint(str(raster.path)),
         "scores": None if confidence is None else fingerprint(str(confidence)),
         "format": suffix,
+        "legend": None if settings.legend is None else _translation(raster),
         **vector_key(settings, raster.scheme),
+    }
+
+
+def _translation(raster: ClassRaster) -> dict[str, Any]:
+    """What a legend did: two files that say the same are the same."""
+    return {
+        "classes": raster.scheme.to_json(),
+        "codes": {str(value): code for value, code in raster.code_of.items()},
     }
 
 

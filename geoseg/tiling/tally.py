@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from geoseg.classes import ClassScheme
 from geoseg.grid import Grid
 from geoseg.ground import AreaModel, area_model
+from geoseg.quality import REASONS
 from geoseg.tiling.worker import TileResult
 
 
 class Tally:
-    """Pixels per raster row of every class, of nodata and of what lies outside the area of interest.
+    """Pixels per raster row of every class, of nodata, masked, and of what lies outside the area of interest.
 
     Per row, because a row of a lon/lat grid has pixels of one ground area. Memory: 8 bytes a row and class.
     """
@@ -24,6 +25,7 @@ class Tally:
         self.chips = 0
         self.events: list[str] = []
         self._outside: NDArray[np.int64] = np.full(grid.height, grid.width, np.int64)
+        self._masked: NDArray[np.int64] = np.zeros((grid.height, len(REASONS)), np.int64)
         self._classes: NDArray[np.int64] = np.zeros((grid.height, len(scheme)), np.int64)
 
     def add(self, result: TileResult) -> None:
@@ -34,6 +36,7 @@ class Tally:
         index += (np.arange(window.height) * (n + 1))[:, None]
         counts = np.bincount(index.ravel(), minlength=window.height * (n + 1)).reshape(window.height, n + 1)
         self._classes[rows] += counts[:, :n]
+        self._masked[rows] += result.masked_by_row.T
         self._outside[rows] -= window.width - result.outside_by_row
         self.chips += result.chips
         self.events += result.events
@@ -50,8 +53,20 @@ class Tally:
 
     @property
     def nodata_px(self) -> int:
-        """Pixels inside the area of interest without usable data."""
+        """Pixels inside the area of interest that hold no data."""
         return int(self._nodata.sum())
+
+    @property
+    def masked_px(self) -> dict[str, int]:
+        """Pixels inside the area of interest that hold data and are masked, by reason; reasons that occur."""
+        found = zip(REASONS, self._masked.sum(axis=0).tolist(), strict=True)
+        return {reason: pixels for reason, pixels in found if pixels}
+
+    @property
+    def masked_m2(self) -> dict[str, float]:
+        """Ground area by reason, of the same pixels."""
+        areas = dict(zip(REASONS, (self._areas @ self._masked).tolist(), strict=True))
+        return {reason: areas[reason] for reason in self.masked_px}
 
     @property
     def areas_m2(self) -> dict[str, float]:
@@ -66,12 +81,12 @@ class Tally:
 
     @property
     def nodata_m2(self) -> float:
-        """Ground area inside the area of interest without usable data."""
+        """Ground area inside the area of interest that holds no data."""
         return float(self._areas @ self._nodata)
 
     @property
     def _nodata(self) -> NDArray[np.int64]:
-        rest: NDArray[np.int64] = self.grid.width - self._outside - self._classes.sum(axis=1)
+        rest: NDArray[np.int64] = self.grid.width - self._outside - self._masked.sum(axis=1) - self._classes.sum(axis=1)
         return rest
 
     @property

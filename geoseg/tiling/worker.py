@@ -13,15 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.arrays import Chip, ClassMap
+from geoseg.classes import ClassScheme
 from geoseg.errors import DeviceError, InputError
 from geoseg.io.handles import dataset_for
 from geoseg.io.read import inside, read_chip, touches_aoi
 from geoseg.io.scene import Scene
+from geoseg.legend import Merge
 from geoseg.model.device import Resolved, machine_key, resolve
 from geoseg.model.file import ModelRef
 from geoseg.model.predictor import Predictor
+from geoseg.quality import REASONS
 from geoseg.settings import PredictSettings
-from geoseg.tiling.blend import classify, trim
+from geoseg.tiling.blend import Scores, classify, trim
 from geoseg.tiling.plan import Cell, Tile, TilePlan
 
 Bools = NDArray[np.bool_]
@@ -34,6 +37,8 @@ class TileResult:
     map: ClassMap
     outside_by_row: NDArray[np.int64]
     """(row,) pixels of the core outside the area of interest."""
+    masked_by_row: NDArray[np.int64]
+    """(reason, row) pixels of the core that hold data and are masked; in the order of `geoseg.quality.REASONS`."""
     chips: int
     """Chips that were sent through the network."""
     events: tuple[str, ...] = ()
@@ -49,6 +54,8 @@ class TileJob:
     model: ModelRef
     resolved: Resolved
     confidence: bool = False
+    merge: Merge | None = None
+    """How the model's classes become the output's; None: they are."""
     seen: Scene = field(init=False)
     """The scene on the network's grid."""
     machine: tuple[tuple[str, str], ...] = field(init=False)
@@ -77,22 +84,33 @@ class TileJob:
             ModelOutputError: the network answers NaN or infinity.
         """
         self._check_inputs()
-        scheme = self.model.spec.classes
+        scheme = self.scheme
         index = np.full(tile.core.shape, scheme.no_index, scheme.index_dtype)
         confidence = np.zeros(tile.core.shape, np.uint8) if self.confidence else None
         predictor = _predictor(self)
-        sent = 0
-        for batch in _batches(self._lit_chips(tile), predictor.batch_size):
+        sent, masked = 0, np.zeros(tile.core.shape, np.uint8)
+        for batch in _batches(self._lit_chips(tile, masked), predictor.batch_size):
             scores = predictor.scores([chip for _, chip, _ in batch], self.scene.scale, self.scene.offset)
             sent += len(batch)
             for (cell, _, valid), chip_scores in zip(batch, scores, strict=True):
-                part = classify(trim(chip_scores, cell, self.plan), valid, cell, scheme, confidence=self.confidence)
+                part = classify(self._own_scores(chip_scores, cell), valid, cell, scheme, confidence=self.confidence)
                 place = cell.core.relative_to(tile.core).slices
                 index[place] = part.index
                 if confidence is not None and part.confidence is not None:
                     confidence[place] = part.confidence
         outside = tile.core.width - inside(self.scene, tile.core).sum(axis=1)
-        return TileResult(ClassMap(index, tile.core, confidence), outside, sent, predictor.take_events())
+        by_row = np.stack([(masked == code).sum(axis=1) for code in range(1, len(REASONS) + 1)])
+        return TileResult(ClassMap(index, tile.core, confidence), outside, by_row, sent, predictor.take_events())
+
+    @property
+    def scheme(self) -> ClassScheme:
+        """Classes of the output."""
+        return self.model.spec.classes if self.merge is None else self.merge.scheme
+
+    def _own_scores(self, scores: Scores, cell: Cell) -> Scores:
+        """Those of the cell's own pixels, of the output's classes."""
+        scores = trim(scores, cell, self.plan)
+        return scores if self.merge is None else self.merge.scores(scores)
 
     def _check_inputs(self) -> None:
         """Tell an input that this worker cannot see from one that is damaged; open handles are kept."""
@@ -106,17 +124,20 @@ class TileJob:
                     f"worker {_process()} cannot open input {band.path}; put it where every worker can read it."
                 ) from error
 
-    def _lit_chips(self, tile: Tile) -> Iterator[tuple[Cell, Chip, Bools]]:
-        """Chips of the cells with at least one valid pixel; the others are never sent, those off the AOI never read."""
+    def _lit_chips(self, tile: Tile, masked: NDArray[np.uint8]) -> Iterator[tuple[Cell, Chip, Bools]]:
+        """Chips of the cells with at least one valid pixel; the others are never sent, those off the AOI never read.
+
+        What is masked of the tile's core, and why, is written into `masked` (row, col).
+        """
         for cell in tile.cells:
             if not touches_aoi(self.scene, cell.core):
                 continue
             chip = read_chip(self.seen, cell.read)
-            if self.plan.resampled:
-                valid = read_chip(self.scene, cell.core).valid
-            else:
-                rows, cols = cell.core.relative_to(cell.read).slices
-                valid = chip.valid[rows, cols]
+            own = read_chip(self.scene, cell.core) if self.plan.resampled else chip
+            rows, cols = cell.core.relative_to(own.window).slices
+            valid = own.valid[rows, cols]
+            if own.masked is not None:
+                masked[cell.core.relative_to(tile.core).slices] = own.masked[rows, cols]
             if valid.any():
                 yield cell, chip, valid
 

@@ -22,9 +22,10 @@ from geoseg.classes import ClassScheme, LandClass
 from geoseg.errors import InputError, OutputError, OutputExistsError, UsageError
 from geoseg.grid import Grid
 from geoseg.ground import area_model
-from geoseg.io import vector
+from geoseg.io import polygon_rows, vector
+from geoseg.io.polygon_rows import SCHEMA
 from geoseg.io.shapes import trace
-from geoseg.io.vector import SCHEMA, count_features, sidecars, write_polygons
+from geoseg.io.vector import count_features, sidecars, write_polygons
 from geoseg.polygons.assemble import assemble
 from geoseg.polygons.table import Polygons
 from geoseg.settings import VECTOR_SUFFIXES
@@ -201,7 +202,7 @@ def test_geoparquet_tells_its_version_boxes_and_orientation(tmp_path: Path) -> N
 
 
 def test_large_tables_are_written_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vector, "_BATCH", 2)
+    monkeypatch.setattr(polygon_rows, "BATCH", 2)
     table = polygons()
     for suffix in (".gpkg", ".parquet"):
         assert write(table, tmp_path / f"o{suffix}").poly_id.tolist() == table.poly_id.tolist()

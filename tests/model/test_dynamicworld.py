@@ -1,43 +1,24 @@
 """Dynamic World: the same answers as TensorFlow's, from arrays and from a SavedModel."""
 
-import struct
-
 import numpy as np
 import pytest
 import torch
-from cli_kit import geoseg
+from saved_model import bundle, random_arrays
 
 from geoseg.errors import ConfigError, InputMissingError
+from geoseg.model.crc32c import crc32c, masked_crc32c
 from geoseg.model.dynamicworld import DynamicWorld
-from geoseg.model.file import find_model, load_tensors
-from geoseg.model.import_dynamicworld import BANDS, RADIUS, UNITS, read_arrays, spec, tensors_from
+from geoseg.model.import_dynamicworld import BANDS, RADIUS, read_arrays, spec, tensors_from
 from geoseg.model.normalize import normalize, reflectance
-from geoseg.model.tensor_bundle import MAGIC, read_variables
+from geoseg.model.published import PUBLISHED, weights_sha256
+from geoseg.model.tensor_bundle import read_variables
 
 WEIGHTS = "dynamic_world_weights"
 
 
 @pytest.fixture(scope="module")
 def arrays():
-    """Random variables with Dynamic World's names and shapes, in Keras' axis order."""
-    rng = np.random.default_rng(0)
-    network = DynamicWorld().state_dict()
-    made = {}
-    for unit, (conv, norm) in (UNITS | {"head": ("14", None)}).items():
-        deep = conv.startswith("d")
-        number = conv[1:] if deep else conv
-        layer = ("depthwise_conv2d" if deep else "conv2d") + (f"_{number}" if number else "")
-        weight = network[f"{unit}.0.weight" if norm is not None else f"{unit}.weight"]
-        kernel = rng.normal(0, 0.1, weight.shape).astype("float32")
-        made[f"{layer}/{'depthwise_kernel' if deep else 'kernel'}"] = kernel.transpose(
-            (2, 3, 0, 1) if deep else (2, 3, 1, 0)
-        )
-        made[f"{layer}/bias"] = rng.normal(0, 0.1, weight.shape[0]).astype("float32")
-        if norm is not None:
-            for name in ("gamma", "beta", "moving_mean", "moving_variance"):
-                where = "batch_normalization" + (f"_{norm}" if norm else "")
-                made[f"{where}/{name}"] = rng.uniform(0.5, 1.5, weight.shape[0]).astype("float32")
-    return made
+    return random_arrays()
 
 
 def test_logits_equal_tensorflows(shared):
@@ -66,19 +47,6 @@ def test_the_margin_is_the_receptive_radius():
     assert reach == RADIUS == spec().margin
 
 
-def test_import_through_the_command_line(arrays, tmp_path):
-    np.savez(tmp_path / "w.npz", **{f"{i:03d}:{name}": value for i, (name, value) in enumerate(arrays.items())})
-    out = tmp_path / "dw.safetensors"
-    assert geoseg("models", "import", "dynamicworld", tmp_path / "w.npz", "-o", out).code == 0
-    assert find_model(str(out)).spec == spec()
-    for name, tensor in tensors_from(arrays).items():
-        torch.testing.assert_close(load_tensors(out)[name], tensor, rtol=0, atol=0)
-    again = geoseg("models", "import", "dynamicworld", tmp_path / "w.npz", "-o", out)
-    assert (again.code, "exists" in again.err) == (73, True)
-    missing = geoseg("models", "import", "dynamicworld", tmp_path / "nothing", "-o", out, "--overwrite")
-    assert (missing.code, "does not exist" in missing.err) == (66, True)
-
-
 def test_foreign_arrays_are_refused(arrays, tmp_path):
     with pytest.raises(ConfigError, match="conv2d/kernel is missing"):
         tensors_from({})
@@ -92,58 +60,52 @@ def test_foreign_arrays_are_refused(arrays, tmp_path):
 # ── a SavedModel, written as TensorFlow writes it ────────────────────────────────────────────────────────────────────
 
 
-def varint(number):
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*out, number])
-
-
-def field(number, value):
-    if isinstance(value, bytes):
-        return varint(number << 3 | 2) + varint(len(value)) + value
-    return varint(number << 3) + varint(value)
-
-
-def block(rows):
-    """Keys compressed against the one before, one restart point, no compression, no checksum worth the name."""
-    out, last = b"", b""
-    for key, value in rows:
-        shared = next((i for i, (a, b) in enumerate(zip(key, last, strict=False)) if a != b), min(len(key), len(last)))
-        out += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
-        last = key
-    return out + struct.pack("<II", 0, 1)
-
-
-def bundle(folder, variables):
-    """variables/ with the object graph that gives checkpoint keys their variables' names."""
-    data, rows, nodes = b"", [], b""
-    for number, (name, value) in enumerate(variables.items()):
-        key = f"vs/{number}/.ATTRIBUTES/VARIABLE_VALUE"
-        shape = b"".join(field(2, field(1, size)) for size in value.shape)
-        rows.append((key, field(1, 1) + field(2, shape) + field(4, len(data)) + field(5, value.nbytes)))
-        nodes += field(1, field(2, field(1, b"VARIABLE_VALUE") + field(2, name.encode()) + field(3, key.encode())))
-        data += value.astype("<f4").tobytes()
-    graph = varint(len(nodes)) + b"\0\0\0\0" + nodes
-    rows.append(("_CHECKPOINTABLE_OBJECT_GRAPH", field(1, 7) + field(4, len(data)) + field(5, len(graph))))
-    rows.append(("", field(1, 1)))
-    (folder / "variables").mkdir(parents=True)
-    (folder / "variables" / "variables.data-00000-of-00001").write_bytes(data + graph)
-    entries = block(sorted((key.encode(), value) for key, value in rows))
-    index = block([(b"~", varint(0) + varint(len(entries)))])
-    handles = varint(0) + varint(0) + varint(len(entries) + 5) + varint(len(index))
-    footer = handles.ljust(40, b"\0") + struct.pack("<Q", MAGIC)
-    (folder / "variables" / "variables.index").write_bytes(entries + bytes(5) + index + bytes(5) + footer)
-    return folder
-
-
 def test_a_saved_model_gives_the_same_tensors(arrays, tmp_path):
     found = read_variables(bundle(tmp_path / "forward", arrays))
     assert found.keys() == arrays.keys()
     for name, value in arrays.items():
         np.testing.assert_array_equal(found[name], value)
     assert tensors_from(found).keys() == DynamicWorld().state_dict().keys()
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("name", ["variables.index", "variables.data-00000-of-00001"])
+def test_a_flipped_bit_is_found(arrays, tmp_path, name, place):
+    """In an array, in the names of the variables, in the index: nothing is read as something else."""
+    folder = bundle(tmp_path / "forward", arrays)
+    path = folder / "variables" / name
+    raw = bytearray(path.read_bytes())
+    raw[int(place * len(raw))] ^= 4
+    path.write_bytes(raw)
+    with pytest.raises(ConfigError, match="damaged"):
+        read_variables(folder)
+
+
+@pytest.mark.parametrize(
+    ("data", "crc"),
+    [(b"123456789", 0xE3069283), (bytes(32), 0x8A9136AA), (b"\xff" * 32, 0x62A8AB43), (bytes(range(32)), 0x46DD794E)],
+)
+def test_crc32c_of_the_rfc(data, crc):
+    """RFC 3720, appendix B.4; the mask is undone as TensorFlow undoes it."""
+    assert crc32c(data) == crc
+    rotated = masked_crc32c(data) - 0xA282EAD8 & 0xFFFFFFFF
+    assert (rotated >> 17 | rotated << 15) & 0xFFFFFFFF == crc
+
+
+def test_the_published_digest(shared):
+    """It says whether arrays are the published ones, and any change of one bit, name or shape shows."""
+    tensors = tensors_from(read_arrays(shared / WEIGHTS / "forward_weights.npz"))
+    right = PUBLISHED["dynamicworld"].weights_sha256
+    assert weights_sha256(dict(reversed(tensors.items()))) == right
+    head = tensors["head.weight"]
+    changed = head.clone()
+    changed[0, 0, 0, 0] = torch.nextafter(changed[0, 0, 0, 0], torch.tensor(9.0))
+    for other in (
+        tensors | {"head.weight": changed},
+        tensors | {"head.weight": head.flatten()},
+        {name.replace("stem", "root"): tensor for name, tensor in tensors.items()},
+    ):
+        assert weights_sha256(other) != right
 
 
 @pytest.mark.parametrize("name", ["variables.index", "variables.data-00000-of-00001"])

@@ -1,0 +1,40 @@
+"""Polygons to GeoParquet, by pyarrow: the wheels of GDAL have no Parquet driver."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+
+from geoseg.io.polygon_rows import SCHEMA, batches
+from geoseg.polygons.table import Polygons
+
+
+def write_parquet(polygons: Polygons, path: Path, about: Mapping[str, str]) -> None:
+    """GeoParquet 1.1 with a bounding box column, zstd; what is to be known about it among the file's metadata.
+
+    Format: https://geoparquet.org/releases/v1.1.0/.
+    """
+    box = pa.struct([(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
+    geometry = {
+        "encoding": "WKB",
+        "geometry_types": ["Polygon"],
+        "crs": polygons.crs.to_json_dict(),
+        "orientation": "counterclockwise",
+        "covering": {"bbox": {field.name: ["bbox", field.name] for field in box}},
+    }
+    if len(polygons):
+        geometry["bbox"] = shapely.total_bounds(polygons.geometry).tolist()
+    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": geometry}}
+    schema = SCHEMA.append(pa.field("bbox", box)).with_metadata({**about, "geo": json.dumps(geo)})
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        first = 0
+        for batch in batches(polygons):
+            sides = shapely.bounds(polygons.geometry[first : first + batch.num_rows]).T
+            boxes = pa.StructArray.from_arrays([pa.array(side) for side in sides], fields=list(box))
+            writer.write_batch(pa.RecordBatch.from_arrays([*batch.columns, boxes], schema=schema))
+            first += batch.num_rows

@@ -1,0 +1,160 @@
+"""From arcs to polygons: arcs wait in a pool until the polygons on both sides are written.
+
+Each arc has two *halves*, 2 · arc walks it as it is and has its left component on the left, 2 · arc + 1 walks it
+backwards and has the right one there. A component's halves link up to its rings: at the junction where a half
+arrives, the next one is the first boundary line clockwise, so the ring turns as far left as it can.
+
+    nw │ ne     A half that arrives from the west with the component at nw goes on to the north; where no line goes
+    ───┼───     north (ne is the component, too), to the east. Only where nw and se are one component, but ne and sw
+    sw │ se     are not, it crosses over to the south: exterior and hole then touch in the junction, as a valid
+                polygon's rings may, instead of being one ring that touches itself, which none may.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely import GeometryType
+
+from geoseg.polygons.arcs import NOTHING, Arcs
+from geoseg.polygons.components import Components
+from geoseg.polygons.growing import Growing
+from geoseg.polygons.ring_kernels import PASSED, PENDING, copy_rings, link_halves, walk_rings
+from geoseg.polygons.trace import Traced
+
+Ints = NDArray[np.int64]
+_WORTH_COMPACTING = 1 << 14
+
+
+@dataclass(frozen=True)
+class PolygonBatch:
+    """Finished polygons in pixels, ordered by component; a vertex of each stands at every junction on its rings."""
+
+    corners: NDArray[Any]
+    """(vertex, 2) column and row of pixel corners; rings repeat their first vertex. Exteriors have the component on
+    the left: counter-clockwise on the screen, so in map axes where the transform is north-up."""
+    ring_starts: Ints
+    """(ring + 1,) first vertex of each ring, then the number of vertices."""
+    polygon_starts: Ints
+    """(polygon + 1,) first ring of each polygon, its exterior, then the number of rings."""
+    numbers: Ints
+    """(polygon,) component number, ascending."""
+    components: Components
+    """Their rows of the component table."""
+    open_bytes: int = 0
+    """Memory that the arcs of all open polygons took when this batch was made."""
+
+    def __post_init__(self) -> None:
+        if self.polygon_starts[-1] != len(self.ring_starts) - 1 or self.ring_starts[-1] != len(self.corners):
+            raise ValueError("a batch is inconsistent: offsets do not end at the number of rings and vertices.")
+        if not len(self) == len(self.numbers) == len(self.components):
+            raise ValueError(f"{len(self.numbers)} numbers, {len(self.components)} components, {len(self)} polygons.")
+
+    def __len__(self) -> int:
+        return len(self.polygon_starts) - 1
+
+    def geometry(self) -> NDArray[np.object_]:
+        """(polygon,) shapely polygons in pixels: x is the column, y the row."""
+        if not len(self):
+            return np.zeros(0, object)
+        offsets = (self.ring_starts, self.polygon_starts)
+        return np.asarray(shapely.from_ragged_array(GeometryType.POLYGON, self.corners.astype(np.float64), offsets))
+
+
+class ArcPool:
+    """Arcs that some polygon still needs."""
+
+    def __init__(self, components: Components) -> None:
+        """An empty pool for the polygons of these components."""
+        self._components = components
+        self._head = np.full(len(components), -1, np.int32)
+        self._empty()
+
+    def _empty(self) -> None:
+        self._corners, self._starts = Growing.empty(np.int32, 2), Growing(np.zeros(1, np.int64))
+        self._sides, self._slots = Growing.empty(np.int64, 2), Growing.empty(np.int64, 2)
+        self._smallest, self._next = Growing.empty(np.int64), Growing.empty(np.int32, 2)
+        self._gone = Growing.empty(np.bool_, 2)
+        self._serial, self._edges = Growing.empty(np.int64), Growing.empty(np.uint8)
+        self._leaving = Growing.empty(np.int32, 4)
+
+    def __len__(self) -> int:
+        return len(self._smallest)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the pool holds."""
+        return sum(column.nbytes for column in vars(self).values() if isinstance(column, Growing))
+
+    def add(self, traced: Traced, arcs: Arcs) -> None:
+        """Take in the arcs of a band.
+
+        Args:
+            traced: as they were traced; whatever decides how rings hang together is taken from here.
+            arcs: the same arcs, in the same order, with the vertices to be written.
+        """
+        self._serial.extend(traced.first_junction + np.arange(len(traced.junctions)))
+        self._edges.extend(traced.junctions)
+        self._leaving.extend(np.full((len(traced.junctions), 4), PENDING, np.int32))
+        slots = np.stack([traced.begins, traced.ends], axis=1)
+        opened = np.searchsorted(self._serial.values, slots >> 2)
+        self._put(arcs, np.where(slots < 0, -1, 4 * opened + (slots & 3)), traced.smallest)
+
+    def _put(self, arcs: Arcs, slots: Ints, smallest: Ints) -> None:
+        first = len(self)
+        self._starts.extend(len(self._corners) + arcs.starts[1:])
+        self._corners.extend(arcs.corners)
+        sides = np.stack([arcs.left, arcs.right], axis=1)
+        self._sides.extend(sides)
+        self._gone.extend(sides == NOTHING)
+        self._slots.extend(slots)
+        self._smallest.extend(smallest)
+        self._next.extend(np.empty(sides.shape, np.int32))
+        link_halves(first, self._sides.values, self._gone.values, self._slots.values,
+                    self._head, self._next.values, self._leaving.values)  # fmt: skip
+
+    def emit(self, numbers: Ints) -> PolygonBatch:
+        """The polygons of components all of whose arcs are here; each only once.
+
+        Args:
+            numbers: (polygon,) component numbers, ascending.
+        """
+        order, ring_starts = np.empty((2, 2 * len(self) + 1), np.int32)  # the worst: each half is a ring of its own
+        polygon_starts = np.zeros(len(numbers) + 1, np.int64)
+        n_rings, n_vertices = walk_rings(
+            numbers, self._head, self._next.values, self._slots.values, self._smallest.values, self._edges.values,
+            self._leaving.values, self._starts.values, self._gone.values, order, ring_starts, polygon_starts,
+        )  # fmt: skip
+        corners = np.empty((n_vertices, 2), self._corners.values.dtype)
+        vertex_starts = np.zeros(n_rings + 1, np.int64)
+        copy_rings(order, ring_starts, self._starts.values, self._corners.values, corners, vertex_starts)
+        rows, held = self._components.take(numbers), self.nbytes
+        self._compact()
+        return PolygonBatch(corners, vertex_starts, polygon_starts, numbers, rows, held)
+
+    def _compact(self) -> None:
+        """Forget arcs written on both sides, and junctions that only such meet, once they are most of the pool."""
+        gone = self._gone.values
+        if gone.size < _WORTH_COMPACTING or np.count_nonzero(gone) < 0.75 * gone.size:
+            return
+        live = ~gone.all(axis=1)
+        lengths = np.diff(self._starts.values)
+        corners = self._corners.values[np.repeat(live, lengths)]
+        starts = np.concatenate([[0], np.cumsum(lengths[live])])
+        sides, slots, smallest = self._sides.values[live], self._slots.values[live], self._smallest.values[live]
+        serial, edges, leaving = self._serial.values, self._edges.values, self._leaving.values
+        leaving[(leaving >= 0) & ~live[leaving >> 1]] = PASSED
+        there = (edges[:, None] >> np.arange(4)) & 1 == 1
+        met = (there & (leaving != PASSED)).any(axis=1)
+        slots[slots >= 0] = (4 * (np.cumsum(met) - 1)[slots >> 2] + (slots & 3))[slots >= 0]
+        gone = gone[live]
+        self._empty()
+        for column, values in ((self._serial, serial), (self._edges, edges), (self._leaving, leaving)):
+            column.extend(values[met])
+        self._head[sides[~gone]] = -1
+        ring = slots[:, 0] < 0
+        self._put(Arcs(corners, starts, sides[:, 0], sides[:, 1], ring), slots, smallest)

@@ -1,0 +1,205 @@
+"""Smoothing of arcs: the staircase goes, the coverage stays valid and no line moves by more than half a pixel.
+
+Every inner vertex v between p and n is cut off: the line runs straight from a point p' on the edge to p to a point n'
+on the edge to n. On an edge between a left and a right turn both cuts meet in the middle, so the steps of a staircase
+become its straight slope and what one cut takes from a component the next gives back; on an edge between two turns to
+the same side each cut takes a quarter (the corner cutting of Chaikin 1974), so that bumps and one-pixel components
+lose little. Both legs shrink until v is no farther than half a pixel from the cut.
+
+    ●───p'──● v            ●───p'
+            │      ─►           ╲
+            n'                   n'
+
+Why no two lines can cross or touch then: a cut is made only if its closed triangle p' v n' holds no original vertex but
+v. The lines do not cross before, so no line can pass through a triangle without a vertex: each triangle is free of all
+other lines, hence of the two sides of every other triangle, and two triangles whose third sides alone might meet
+are disjoint. So all cuts can be made at once, on simplified lines as well, since their vertices are original
+ones. p' and n' must lie exactly on the old edges for that: they divide them in 1/1024, which float64 holds exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from geoseg.polygons.arcs import NOTHING, Arcs
+from geoseg.polygons.vertex_bits import Corners, VertexBits, Words, clear_vertex, crowded, set_vertices
+
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+UNIT = 1024
+"""Parts of a pixel."""
+FARTHEST = 0.5
+"""Pixels that a line may move."""
+
+
+@dataclass(frozen=True)
+class SmoothArcs:
+    """`Arcs` whose inner vertices lie anywhere, in whole 1/1024 pixels; ends of open arcs are junctions as before."""
+
+    corners: NDArray[np.float64]
+    """(vertex, 2) column and row; rings repeat their first vertex at the end."""
+    starts: Ints
+    """(arc + 1,) first vertex of each arc, then the number of vertices."""
+    left: Ints
+    """(arc,) component on the left, or NOTHING."""
+    right: Ints
+    """(arc,) component on the right, or NOTHING."""
+    ring: Flags
+    """(arc,) True for free rings."""
+
+    def __post_init__(self) -> None:
+        if self.starts[-1] != len(self.corners):
+            raise ValueError("arcs are inconsistent: offsets do not end at the number of vertices.")
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+
+def smooth_arcs(arcs: Arcs, bits: VertexBits, *, traced: Arcs | None = None, outer: bool = False) -> SmoothArcs:
+    """Cut the corners of arcs.
+
+    Each arc's result depends on itself and on the original vertices in its bounding box, never on other arcs of this call.
+
+    Args:
+        arcs: complete arcs, as traced or simplified.
+        bits: all original vertices in the rows of the arcs, those of incomplete arcs included. Unchanged afterwards.
+        traced: the same arcs before simplification, so that their dropped vertices do not stand in their way;
+            None: they were not simplified. (Dropped vertices of other arcs do: a few corners stay.)
+        outer: whether arcs that border nodata, skipped classes or the raster's frame are smoothed, too.
+
+    Returns:
+        The same arcs in the same order and direction, without vertices on straight lines. A ring starts where its
+        first cut ends.
+
+    Raises:
+        ValueError: `traced` are not as many arcs.
+    """
+    traced = arcs if traced is None else traced
+    if len(traced) != len(arcs):
+        raise ValueError(f"{len(arcs)} arcs were made of {len(traced)}: give the same arcs before simplification.")
+    move = np.full(len(arcs), outer) | ((arcs.left != NOTHING) & (arcs.right != NOTHING))
+    corners = np.empty((2 * len(arcs.corners), 2), np.int64)
+    starts = np.zeros(len(arcs) + 1, np.int64)
+    lines = (arcs.corners, arcs.starts, arcs.ring, move)
+    n = _smooth_all(*lines, traced.corners, traced.starts, bits.words, corners, starts)
+    return SmoothArcs(corners[:n] / UNIT, starts, arcs.left, arcs.right, arcs.ring)
+
+
+@njit(cache=True, nogil=True)
+def _smooth_all(
+    corners: Corners,
+    starts: Ints,
+    ring: Flags,
+    move: Flags,
+    traced: Corners,
+    traced_starts: Ints,
+    words: Words,
+    out: Ints,
+    out_starts: Ints,
+) -> int:
+    """Fill `out` (vertex, 2) in 1/UNIT pixels and its offsets; the number of vertices."""
+    n = 0
+    for arc in range(len(ring)):
+        line = corners[starts[arc] : starts[arc + 1]]
+        if not move[arc] or len(line) == 2:
+            for i in range(len(line)):
+                out[n + i, 0], out[n + i, 1] = UNIT * line[i, 0], UNIT * line[i, 1]
+            n += len(line)
+        else:
+            before = traced[traced_starts[arc] : traced_starts[arc + 1]]
+            if len(before) > len(line):
+                for i in range(len(before)):
+                    clear_vertex(words, before[i, 0], before[i, 1])
+                set_vertices(words, line)
+            n += _smooth(line, ring[arc], words, out[n:])
+            if len(before) > len(line):
+                set_vertices(words, before)
+        out_starts[arc + 1] = n
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _smooth(line: Corners, ring: bool, words: Words, out: Ints) -> int:
+    """Write the smoothed line; its number of vertices."""
+    n = len(line) - 1 if ring else len(line)
+    size = 0
+    for i in range(n):
+        v = (np.int64(line[i, 0]), np.int64(line[i, 1]))
+        if not ring and i in (0, n - 1):
+            size = _append(out, size, UNIT * v[0], UNIT * v[1])
+            continue
+        p, q = (i - 1) % n, (i + 1) % n
+        back, ahead = _legs(line, ring, i)
+        a = (UNIT * v[0] + back * (line[p, 0] - v[0]), UNIT * v[1] + back * (line[p, 1] - v[1]))
+        c = (UNIT * v[0] + ahead * (line[q, 0] - v[0]), UNIT * v[1] + ahead * (line[q, 1] - v[1]))
+        b = (UNIT * v[0], UNIT * v[1])
+        if back and ahead and not crowded(words, a, b, c, UNIT, 1):
+            size = _append(out, size, a[0], a[1])
+            size = _append(out, size, c[0], c[1])
+        else:
+            size = _append(out, size, b[0], b[1])
+    return _close(out, size) if ring else size
+
+
+@njit(cache=True, nogil=True)
+def _turn(line: Corners, ring: bool, i: int) -> int:
+    """Doubled area of the turn at vertex i, positive to the right as seen on the screen; 0 at the ends of open arcs."""
+    n = len(line) - 1 if ring else len(line)
+    if not ring and i in (0, n - 1):
+        return 0
+    p, q = (i - 1) % n, (i + 1) % n
+    ux, uy = np.int64(line[i, 0]) - line[p, 0], np.int64(line[i, 1]) - line[p, 1]
+    vx, vy = np.int64(line[q, 0]) - line[i, 0], np.int64(line[q, 1]) - line[i, 1]
+    return ux * vy - uy * vx
+
+
+@njit(cache=True, nogil=True)
+def _legs(line: Corners, ring: bool, i: int) -> tuple[int, int]:
+    """How much of the edges back and ahead the cut at vertex i takes, in 1/UNIT of their lengths."""
+    n = len(line) - 1 if ring else len(line)
+    p, q = (i - 1) % n, (i + 1) % n
+    turn = _turn(line, ring, i)
+    if turn == 0:
+        return 0, 0
+    back = UNIT // 4 if (_turn(line, ring, p) > 0) == (turn > 0) else UNIT // 2
+    ahead = UNIT // 4 if (_turn(line, ring, q) > 0) == (turn > 0) else UNIT // 2
+    ux, uy = (line[p, 0] - line[i, 0]) * back / UNIT, (line[p, 1] - line[i, 1]) * back / UNIT
+    vx, vy = (line[q, 0] - line[i, 0]) * ahead / UNIT, (line[q, 1] - line[i, 1]) * ahead / UNIT
+    base = np.sqrt((ux - vx) ** 2 + (uy - vy) ** 2)
+    height = abs(ux * vy - uy * vx) / base
+    if height > FARTHEST:
+        back, ahead = int(back * FARTHEST / height), int(ahead * FARTHEST / height)
+    return back, ahead
+
+
+@njit(cache=True, nogil=True)
+def _append(out: Ints, size: int, x: int, y: int) -> int:
+    """Add a point; the one before it goes if it is the same or lies straight on the way. The number of points."""
+    if size and out[size - 1, 0] == x and out[size - 1, 1] == y:
+        return size
+    if size > 1 and _straight(out, size - 2, size - 1, x, y):
+        size -= 1
+    out[size, 0], out[size, 1] = x, y
+    return size + 1
+
+
+@njit(cache=True, nogil=True)
+def _straight(out: Ints, i: int, j: int, x: int, y: int) -> bool:
+    ux, uy = out[j, 0] - out[i, 0], out[j, 1] - out[i, 1]
+    return bool(ux * (y - out[j, 1]) == uy * (x - out[j, 0]))
+
+
+@njit(cache=True, nogil=True)
+def _close(out: Ints, size: int) -> int:
+    """End a ring at its first point, which goes if it lies straight on the way. The number of points."""
+    size = _append(out, size, out[0, 0], out[0, 1])
+    if _straight(out, size - 2, 0, out[1, 0], out[1, 1]):
+        out[: size - 1] = out[1:size].copy()
+        out[size - 2] = out[0]
+        return size - 1
+    return size

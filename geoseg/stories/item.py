@@ -1,0 +1,101 @@
+"""The STAC item of a run: what was made, from what, with what."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from geoseg import __version__
+from geoseg.io.publish import FileEntry
+from geoseg.model.device import Resolved, machine_key
+from geoseg.moment import Moment
+from geoseg.settings import RunSettings
+from geoseg.stac import ItemFile, SceneFacts, scene_item, settings_json
+from geoseg.stories.names import OutputNames
+from geoseg.stories.prepare import Job
+from geoseg.stories.segment import Summary
+
+
+def run_item(
+    files: dict[str, FileEntry],
+    job: Job,
+    resolved: Resolved,
+    settings: RunSettings,
+    names: OutputNames,
+    summary: Summary,
+    n_polygons: int,
+) -> dict[str, Any]:
+    """The STAC item that commits the run."""
+    spec, scene = job.model.spec, job.scene
+    facts = SceneFacts(
+        scene_id=job.name,
+        grid=scene.grid,
+        files=tuple(_asset(entry, names) for entry in files.values()),
+        scheme=job.scheme,
+        model=spec,
+        model_sha256=job.model.sha256,
+        processed=datetime.now(UTC),
+        settings=settings_json(settings),
+        software={"geoseg": __version__, **machine_key(resolved)},
+        radiometry={
+            "source": scene.radiometry,
+            "bands": [{"name": b.name, "scale": b.scale, "offset": b.offset} for b in scene.bands],
+        },
+        acquired=_when(scene.acquired),
+        resampling=_resampling(job),
+        pixels=summary.pixels,
+        areas_ha={name: area / 1e4 for name, area in summary.area_m2.items()},
+        warnings=summary.warnings,
+        extra={
+            "notes": list(scene.notes),
+            "absent_bands": list(job.fit.absent),
+            "sensor": scene.sensor,
+            "masks": [{"file": Path(m.path).name, "rule": m.rule, "reasons": list(m.reasons)} for m in scene.masks],
+        },
+    )
+    return scene_item(facts) | {"geoseg:summary": asdict(summary), "geoseg:polygons": n_polygons}
+
+
+def _when(acquired: Moment | None) -> datetime | tuple[datetime, datetime] | None:
+    """As STAC wants it: an instant, or first and last."""
+    if acquired is None or acquired.first == acquired.last:
+        return None if acquired is None else acquired.first
+    return acquired.first, acquired.last
+
+
+def _resampling(job: Job) -> dict[str, Any] | None:
+    if not job.plan.resampled:
+        return None
+    return {
+        "from_gsd_m": job.scene.grid.gsd_m,
+        "to_gsd_m": job.plan.network_grid.gsd_m,
+        "note": "bands bilinear to the model's pixel size, scores bilinear back; the class raster has the input's grid",
+    }
+
+
+def _asset(entry: FileEntry, names: OutputNames) -> ItemFile:
+    """File → STAC asset with a key and a title that say what it is."""
+    kind, title, roles = "other", entry.name, ("metadata",)
+    if entry.name == names.rasters[0]:
+        kind, title, roles = "classes", "Class raster", ("data",)
+    elif names.confidence and entry.name == names.rasters[-1]:
+        kind, title, roles = "confidence", "Winning score, 1…255", ("data",)
+    elif entry.name in names.polygons:
+        kind, title, roles = f"polygons-{entry.name.rpartition('.')[2]}", "Polygons", ("data",)
+    elif entry.name == names.zones:
+        kind, title, roles = "zones", "Classes by zone", ("data",)
+    elif entry.name == names.preview:
+        kind, title, roles = "preview", "Image and class map", ("overview",)
+    else:
+        kind = entry.name.partition(".")[2]
+    return ItemFile(
+        key=kind,
+        href=f"./{entry.name}",
+        roles=roles,
+        title=title,
+        sha256=entry.sha256,
+        size=entry.size,
+        class_raster=entry.name == names.rasters[0],
+    )

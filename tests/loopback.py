@@ -1,0 +1,71 @@
+"""A web server on 127.0.0.1 that answers what a test tells it to, and remembers what it was asked."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+Reply = Callable[[BaseHTTPRequestHandler], None]
+
+
+@dataclass
+class Site:
+    """Paths and what they answer; a full URL as a path is what a proxy gets."""
+
+    port: int
+    replies: dict[str, Reply]
+    asked: list[str] = field(default_factory=list)
+    agents: set[str] = field(default_factory=set)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+def reply(
+    body: bytes = b"", status: int = 200, headers: Mapping[str, str] | None = None, *, length: bool = True
+) -> Reply:
+    """A plain answer; without `length` its end is the end of the connection."""
+
+    def send(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        announced = {"Content-Length": str(len(body))} if length else {}
+        for key, value in (announced | dict(headers or {})).items():
+            handler.send_header(key, value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return send
+
+
+@contextmanager
+def site(replies: Mapping[str, Reply]) -> Iterator[Site]:
+    """Serve until the block ends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            served.asked.append(self.path)
+            served.agents.add(self.headers["User-Agent"])
+            served.replies.get(self.path, reply(b"nothing here", 404))(self)
+
+        def log_message(self, *args: object) -> None:
+            """Tests want a quiet server."""
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *args: object) -> None:
+            """Clients that hang up are part of the tests."""
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        served = Site(server.server_address[1], dict(replies))
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield served
+        finally:
+            server.shutdown()
+            thread.join()
