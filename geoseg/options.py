@@ -51,8 +51,6 @@ def _together(name: str, text: str) -> Callable[[F], F]:
     return click.option(f"--{name}", "read__together", flag_value=name, default=None, help=text)
 
 
-LEGEND_HELP = "Class → your code, name, color; may merge: FILE (YAML, CSV, QML, .clr, raster) or a shipped name."
-
 READING = (
     _together("stack", "Several inputs are files of one scene."),
     _together("each", "Several inputs are separate scenes."),
@@ -106,7 +104,6 @@ MODEL = (
     click.option(
         "--confidence", "predict__confidence", is_flag=True, default=None, help="Also write the winning score."
     ),
-    click.option("--legend", "predict__legend", help=LEGEND_HELP),
 )
 
 RUNNING = (
@@ -128,7 +125,13 @@ VECTOR = (
     ),
 )
 
-LEGEND = (click.option("--legend", "vector__legend", help=LEGEND_HELP),)
+LEGEND = (
+    click.option(
+        "--legend",
+        "vector__legend",
+        help="Class → your code, name, color; may merge: FILE (YAML, CSV, QML, .clr, raster) or a shipped name.",
+    ),
+)
 
 ZONES = (
     click.option("--zones", "vector__zones", type=click.Path(path_type=Path), help="Also write a table by zone."),

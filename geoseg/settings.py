@@ -132,8 +132,6 @@ class PredictSettings(_Strict):
     """Chips a forward pass; None: chosen for the device."""
     confidence: bool = False
     """Also write the winning score."""
-    legend: str | None = None
-    """Legend that renames and merges the model's classes: a file or a shipped name."""
 
     def __post_init__(self) -> None:
         self._check("precision", Precision)
@@ -179,7 +177,8 @@ class VectorSettings(_Strict):
     scores: Path | None = None
     """Confidence raster; None: the sibling `*.confidence.tif`, if any."""
     legend: str | None = None
-    """`vectorize`: legend that renames and merges the raster's classes: a file or a shipped name."""
+    """Legend that renames and merges the classes of the model (on its scores) or, for `vectorize` and `stats`, of the
+    class raster: a file or a shipped name."""
     zones: Path | None = None
     """`run`: polygons by which a table of classes is made."""
     zone_field: str | None = None

@@ -104,7 +104,8 @@ def test_an_error_inside_passes_through_and_closes_the_bar(monkeypatch: pytest.M
 
 
 def test_summary_table_ranks_sums_and_aligns() -> None:
-    table = summary_table({"trees": 25.0, "water": 74.99, "木": 0.01}, outside_ha=300.0, nodata_ha=1.5)
+    areas = {"trees": 25.0, "water": 74.99, "木": 0.01}
+    table = summary_table(areas, outside_ha=300.0, nodata_ha=1.5, masked_ha={"cloud": 98.5, "shadow": 0.0})
     assert table.splitlines() == [
         "class       hectares    share",
         "──────────  ────────  ───────",
@@ -112,10 +113,11 @@ def test_summary_table_ranks_sums_and_aligns() -> None:
         "trees           25.0   25.0 %",
         "木              0.01   <0.1 %",
         "──────────  ────────  ───────",
-        "classified       100  100.0 %",
-        "nodata           1.5",
-        "outside          300",
-        "total            402",
+        "classified       100   20.0 %",
+        "cloud           98.5   19.7 %",
+        "nodata           1.5    0.3 %",
+        "outside          300   60.0 %",
+        "total            500  100.0 %",
     ]
 
 

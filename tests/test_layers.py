@@ -48,10 +48,7 @@ ROOMS = (
     Room("geoseg.footprint", 1, f"{WORDS} shapely"),
     Room("geoseg.style", 1, WORDS),
     Room("geoseg.quality", 1, WORDS),
-    Room("geoseg.shares", 1, WORDS),
-    Room("geoseg.carry", 1, f"{WORDS} shapely"),
-    Room("geoseg.placement", 1, f"{WORDS} shapely"),
-    Room("geoseg.zonal", 1, f"{WORDS} shapely"),
+    Room("geoseg.zones.*", 1, f"{WORDS} shapely"),
     Room("geoseg.quality_layouts", 1, WORDS),
     # 2 edges
     Room("geoseg.io.*", 2, f"{WORDS} shapely rasterio pyogrio pyarrow geopandas openpyxl psutil"),
@@ -90,6 +87,7 @@ PACKAGES = {
     "geoseg.stories",
     "geoseg.tiling",
     "geoseg.training",
+    "geoseg.zones",
 }
 
 

@@ -16,9 +16,9 @@ from pyproj import CRS
 from geoseg.classes import ClassScheme, LandClass
 from geoseg.ground import area_model
 from geoseg.io.class_raster import CLASSES_TAG, open_class_raster, read_codes
-from geoseg.shares import Edges
 from geoseg.stories.stats import zone_table
-from geoseg.zonal import Zones, ZoneTable
+from geoseg.zones.shares import Edges
+from geoseg.zones.table import Zones, ZoneTable
 
 WATER, TREES, BARE = (
     LandClass(1, "water", (0, 100, 200)),

@@ -15,7 +15,7 @@ from geoseg.errors import InputError, OutputError, UsageError
 from geoseg.io import posix
 from geoseg.io.ogr import OGR_ERRORS
 from geoseg.io.vector import check_path, count_features
-from geoseg.zonal import ZoneTable
+from geoseg.zones.table import ZoneTable
 
 SUFFIXES = (".csv", ".xlsx", ".gpkg")
 LAYER = "zones"

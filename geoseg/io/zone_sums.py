@@ -10,14 +10,14 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.carry import transformer, turn_of
 from geoseg.errors import InputError
 from geoseg.grid import Grid, Window
 from geoseg.ground import AreaModel, area_model
 from geoseg.io.class_raster import ClassRaster, read_codes
-from geoseg.placement import Placement
-from geoseg.shares import Edges, shares, window_of
-from geoseg.zonal import Zones, areas_m2
+from geoseg.zones.carry import transformer, turn_of
+from geoseg.zones.placement import Placement
+from geoseg.zones.shares import Edges, shares, window_of
+from geoseg.zones.table import Zones, areas_m2
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

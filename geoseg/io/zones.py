@@ -15,7 +15,7 @@ from pyproj import CRS
 
 from geoseg.errors import GeosegWarning, InputError, InputMissingError, UsageError
 from geoseg.io.ogr import OGR_ERRORS
-from geoseg.zonal import ZoneName, Zones
+from geoseg.zones.table import ZoneName, Zones
 
 __all__ = ["Zones", "read_zones", "zone_files"]
 

@@ -126,7 +126,7 @@ class Survey:
         bands = bands_of(height, self.band_rows)
         above = np.full(width + 2, NOTHING, np.int32)
         arguments = ((i, None if self.runs else read_rows(first, last)) for i, (first, last) in enumerate(bands))
-        for (first, _), painted in zip(bands, _run_ahead(paint, arguments), strict=True):
+        for (first, _), painted in zip(bands, run_ahead(paint, arguments), strict=True):
             painted[0] = above
             above = painted[-1].copy()
             yield first, painted
@@ -172,10 +172,10 @@ def survey(
     )
     parts, offsets, pairs, kept = [], [0], [], []
     bottom_codes, bottom_labels = np.zeros(width, np.int64), np.full(width, NOTHING, np.int32)
-    for runs, part, edge_codes in _run_ahead(label, arguments):
+    for runs, part, edge_codes in run_ahead(label, arguments):
         top_labels = row_labels(runs, 0)
         meet = (bottom_labels >= 0) & (top_labels >= 0) & (bottom_codes == edge_codes[0])
-        above = offsets[-2] if len(parts) else 0
+        above = offsets[-2] if parts else 0
         pairs.append(_distinct(above + bottom_labels[meet].astype(np.int64), offsets[-1] + top_labels[meet]))
         bottom_codes, bottom_labels = edge_codes[1], row_labels(runs, runs.shape[0] - 1)
         parts.append(part)
@@ -191,6 +191,18 @@ def bands_of(height: int, band_rows: int) -> list[tuple[int, int]]:
     return [(first, min(first + band_rows, height)) for first in range(0, height, band_rows)]
 
 
+def run_ahead(function: Callable[..., T], arguments: Iterator[tuple[Any, ...]], threads: int = THREADS) -> Iterator[T]:
+    """Results in order; arguments are drawn here, a few ahead, and the calls made by threads."""
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for values in arguments:
+            waiting.append(pool.submit(function, *values))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 def row_labels(runs: Runs, row: int) -> Int32s:
     """(col,) labels of one row of a band."""
     width = runs.shape[1]
@@ -202,18 +214,6 @@ def _wanted(nodata: int | None, skip: frozenset[int]) -> Callable[[Codes], NDArr
     return lambda codes: wanted_pixels(codes, nodata, skip)
 
 
-def _run_ahead(function: Callable[..., T], arguments: Iterator[tuple[Any, ...]]) -> Iterator[T]:
-    """Results in order; arguments are drawn here, a few ahead, and the calls made by threads."""
-    waiting: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(THREADS) as pool:
-        for values in arguments:
-            waiting.append(pool.submit(function, *values))
-            if len(waiting) > THREADS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
 def _distinct(upper: Ints, lower: Ints) -> Ints:
     """(pair, 2) with runs of the same pair counted once."""
     pairs = np.stack([upper, lower], axis=1)
@@ -223,7 +223,9 @@ def _distinct(upper: Ints, lower: Ints) -> Ints:
 def _unite_over_seams(n: int, pairs: list[Ints]) -> Int32s:
     """(label,) component of every label of every band."""
     if n >= 2**31:
-        raise InputError(f"the raster has {n} components, more than 2147483647 cannot be told apart: cut it with --aoi.")
+        raise InputError(
+            f"the raster has {n} components, more than 2147483647 cannot be told apart: cut it with --aoi."
+        )
     parents = np.arange(n, dtype=np.int32)
     for band in pairs:
         _unite_pairs(parents, band)

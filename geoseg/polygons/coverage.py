@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.polygons.arcs import NOTHING, Arcs
-from geoseg.polygons.components import Components, Ints, ReadRows, Survey, survey
+from geoseg.polygons.components import Components, Ints, ReadRows, Survey, run_ahead, survey
 from geoseg.polygons.label import Codes, Int32s
 from geoseg.polygons.ring_kernels import sort_by_row
 from geoseg.polygons.rings import ArcPool, PolygonBatch
-from geoseg.polygons.trace import Tracer
+from geoseg.polygons.trace import Traced, Tracer
 
 _TRACED_AT_ONCE = 1 << 18  # pixels whose numbers and vertices stay in a core's cache
 
@@ -44,27 +44,18 @@ def coverage(
     Yields:
         one batch a band, possibly empty; all components with pixels, each once.
     """
-    height, width = surveyed.shape
     table = surveyed.components if final is None else surveyed.components.absorbed(final, code)
-    pool, tracer = ArcPool(table), Tracer(width)
-    ends, order = _order_by_last_row(table, height)
-
-    def sweep(numbers: Int32s, first_row: int) -> None:
-        traced = tracer.trace(numbers, first_row)
-        if see_vertices is not None:
-            see_vertices(traced.vertices)
-        pool.add(traced, traced.arcs if shape_arcs is None else shape_arcs(traced.arcs))
-
-    step = max(1, _TRACED_AT_ONCE // width)
+    pool = ArcPool(table)
+    ends, order = _order_by_last_row(table, surveyed.shape[0])
     passed = 0
-    for first_row, painted in surveyed.painted_bands(read_rows, final):
-        for start in range(0, len(painted) - 1, step):
-            sweep(painted[start : start + step + 1], first_row + start)
-        last = int(ends[first_row + len(painted) - 2])  # the lower edge of the band's last row is not swept yet
-        yield pool.emit(np.sort(order[passed:last]))
+    for swept, traced in _traced_bands(read_rows, surveyed, final):
+        for part in traced:
+            if see_vertices is not None:
+                see_vertices(part.vertices)
+            pool.add(part, part.arcs if shape_arcs is None else shape_arcs(part.arcs))
+        last = int(ends[swept])
+        yield pool.emit(np.sort(order[passed:last]).astype(np.int64))
         passed = last
-    sweep(np.stack([painted[-1], np.full(width + 2, NOTHING, np.int32)]), height)
-    yield pool.emit(np.sort(order[passed:]))
 
 
 def trace_array(codes: Codes, nodata: int | None, skip: Collection[int] = ()) -> PolygonBatch:
@@ -75,40 +66,40 @@ def trace_array(codes: Codes, nodata: int | None, skip: Collection[int] = ()) ->
         nodata: code of what is not there; None: all pixels are.
         skip: codes of the classes that get no polygons.
     """
-    found = survey(
-        lambda first, last: codes[first:last], (codes.shape[0], codes.shape[1]), nodata=nodata, skip=skip, keep_runs=True
-    )
-    return join_batches(list(coverage(lambda first, last: codes[first:last], found)))
+
+    def read_rows(first: int, last: int) -> Codes:
+        return codes[first:last]
+
+    found = survey(read_rows, (codes.shape[0], codes.shape[1]), nodata=nodata, skip=skip, keep_runs=True)
+    pool = ArcPool(found.components)
+    for _, traced in _traced_bands(read_rows, found, None):
+        for part in traced:
+            pool.add(part, part.arcs)
+    return pool.emit(np.arange(len(found.components)))
 
 
-def join_batches(batches: list[PolygonBatch]) -> PolygonBatch:
-    """One batch of all polygons, ordered by component.
+def _traced_bands(
+    read_rows: ReadRows, surveyed: Survey, final: Ints | None
+) -> Iterator[tuple[int, tuple[Traced, ...]]]:
+    """How many rows of pixels the sweep has passed, lower edge included, and the arcs completed since.
 
-    Args:
-        batches: at least one.
+    Bands are read here, painted by threads and traced, in order, by one more.
     """
-    numbers = np.concatenate([batch.numbers for batch in batches])
-    order = np.argsort(numbers, kind="stable")
-    corners = np.concatenate([batch.corners for batch in batches])
-    ring_starts = _joined([batch.ring_starts for batch in batches])
-    polygon_starts = _joined([batch.polygon_starts for batch in batches])
-    rings, polygon_starts = _reordered(polygon_starts, order)
-    vertices, ring_starts = _reordered(ring_starts, rings)
-    rows = [batch.components for batch in batches]
-    table = Components(*(np.concatenate([getattr(row, name) for row in rows]) for name in Components.__annotations__))
-    held = max(batch.open_bytes for batch in batches)
-    return PolygonBatch(corners[vertices], ring_starts, polygon_starts, numbers[order], table.take(order), held)
+    height, width = surveyed.shape
+    tracer = Tracer(width)
+    step = max(1, _TRACED_AT_ONCE // width)
 
+    def framed() -> Iterator[tuple[int, Int32s]]:
+        for first_row, painted in surveyed.painted_bands(read_rows, final):
+            yield first_row, painted
+        yield height, np.stack([painted[-1], np.full(width + 2, NOTHING, np.int32)])
 
-def _joined(starts: list[Ints]) -> Ints:
-    return np.concatenate([[0], np.cumsum(np.concatenate([np.diff(part) for part in starts]))])
+    def trace(first_row: int, painted: Int32s) -> tuple[int, tuple[Traced, ...]]:
+        starts = range(0, len(painted) - 1, step)
+        parts = tuple(tracer.trace(painted[start : start + step + 1], first_row + start) for start in starts)
+        return first_row + len(painted) - 2, parts
 
-
-def _reordered(starts: Ints, order: Ints) -> tuple[Ints, Ints]:
-    """Which items to take so that their groups come in another order, and the groups' new starts."""
-    sizes = np.diff(starts)[order]
-    ends = np.concatenate([[0], np.cumsum(sizes)])
-    return np.repeat(starts[:-1][order] - ends[:-1], sizes) + np.arange(ends[-1]), ends
+    return run_ahead(trace, framed(), threads=1)
 
 
 def _order_by_last_row(table: Components, height: int) -> tuple[Ints, Int32s]:

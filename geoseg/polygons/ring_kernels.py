@@ -1,12 +1,8 @@
-"""The compiled loops of ring building; `rings` says how they work.
-
-Arrays that they share: `slots` (arc, 2) where an arc begins and ends, -1 for free rings; `leaving` (junction, 4) the
-half that leaves a junction in each direction; `edges` (junction,) bits as in `Traced.junctions`; `head` (component,)
-and `next_half` (arc, 2) one list of halves for each component; `gone` (arc, 2) which halves need not be walked (any
-more); `starts` (arc + 1,) vertices.
-"""
+"""The compiled loops of ring building; `rings` says how they work."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -20,84 +16,103 @@ PENDING, PASSED = -1, -2
 """In `leaving`: the arc is not complete yet; both its sides are written."""
 
 
+class Web(NamedTuple):
+    """How arcs hang together (a tuple, as the compiler knows no other record)."""
+
+    starts: Ints
+    """(arc + 1,) first vertex of each arc."""
+    sides: Ints
+    """(arc, 2) component of each half: left, right."""
+    slots: Ints
+    """(arc, 2) 4 · junction + direction of the edge with which the arc begins and ends; -1 for free rings."""
+    smallest: Ints
+    """(arc,) smallest corner."""
+    gone: Bools
+    """(arc, 2) halves that need not be walked (any more)."""
+    next_half: Int32s
+    """(arc, 2) next half of the same component, or -1."""
+    head: Int32s
+    """(component,) first of its halves, or -1."""
+    edges: NDArray[np.uint8]
+    """(junction,) bits as in `Traced.junctions`."""
+    leaving: Int32s
+    """(junction, 4) the half that leaves in each direction, or PENDING or PASSED."""
+
+
 @njit(cache=True, nogil=True)
-def link_halves(
-    first: int, sides: Ints, gone: Bools, slots: Ints, head: Int32s, next_half: Int32s, leaving: Int32s
-) -> None:
+def link_halves(web: Web, first: int) -> None:
     """Enter the arcs from `first` on into their components' lists and at their junctions."""
-    for arc in range(first, len(sides)):
+    for arc in range(first, len(web.sides)):
         for side in range(2):
-            slot = slots[arc, side]
+            slot, component = web.slots[arc, side], web.sides[arc, side]
             if slot >= 0:
-                leaving[slot >> 2, slot & 3] = 2 * arc + side
-            if not gone[arc, side]:
-                next_half[arc, side] = head[sides[arc, side]]
-                head[sides[arc, side]] = 2 * arc + side
+                web.leaving[slot >> 2, slot & 3] = 2 * arc + side
+            if not web.gone[arc, side]:
+                web.next_half[arc, side] = web.head[component]
+                web.head[component] = 2 * arc + side
 
 
 @njit(cache=True, nogil=True)
-def walk_rings(
-    numbers: Ints,
-    head: Int32s,
-    next_half: Int32s,
-    slots: Ints,
-    smallest: Ints,
-    edges: NDArray[np.uint8],
-    leaving: Int32s,
-    starts: Ints,
-    gone: Bools,
-    order: Int32s,
-    ring_starts: Int32s,
-    polygon_starts: Ints,
-) -> tuple[int, int]:
+def place_slots(slots: Ints, serial: Ints, first: int) -> None:
+    """Turn numbers of junctions, in place, into their places: after the known ones for those from `first` on."""
+    for end in range(len(slots)):
+        if slots[end] >= 4 * first:
+            slots[end] += 4 * (len(serial) - first)
+        elif slots[end] >= 0:
+            slots[end] = 4 * np.searchsorted(serial, slots[end] >> 2) + (slots[end] & 3)
+
+
+@njit(cache=True, nogil=True)
+def walk_rings(web: Web, numbers: Ints, order: Int32s, ring_starts: Int32s, polygon_starts: Ints) -> tuple[int, int]:
     """Put the halves of each component in ring order, the exterior first; the number of rings and of vertices.
 
     The exterior is the ring through the component's smallest corner. Fills `order` (half,), `ring_starts` (ring + 1,)
     first half of each ring, `polygon_starts` (polygon + 1,) first ring; marks the halves as gone.
     """
-    n_halves = n_rings = n_vertices = 0
+    n_rings = n_vertices = 0
     ring_starts[0] = 0
     for polygon in range(len(numbers)):
-        half = seed = head[numbers[polygon]]
+        half = web.head[numbers[polygon]]
+        seed = _smallest_half(web, half)
         while half >= 0:
-            if smallest[half >> 1] < smallest[seed >> 1]:
-                seed = half
-            half = next_half[half >> 1, half & 1]
-        half = head[numbers[polygon]]
-        while half >= 0:
-            if not gone[seed >> 1, seed & 1]:
-                n_halves = _walk_ring(seed, slots, edges, leaving, gone, order, n_halves)
-                for place in range(ring_starts[n_rings], n_halves):
-                    n_vertices += starts[(order[place] >> 1) + 1] - starts[order[place] >> 1] - 1
-                n_vertices += 1
+            if not web.gone[seed >> 1, seed & 1]:
+                ring_starts[n_rings + 1], n = _walk_ring(web, seed, order, ring_starts[n_rings])
+                n_vertices += n
                 n_rings += 1
-                ring_starts[n_rings] = n_halves
-                if n_rings == polygon_starts[polygon] + 1:
-                    seed = half
-                    continue
-            half = next_half[half >> 1, half & 1]
+            else:
+                half = web.next_half[half >> 1, half & 1]
             seed = half
         polygon_starts[polygon + 1] = n_rings
     return n_rings, n_vertices
 
 
 @njit(cache=True, nogil=True)
-def _walk_ring(
-    seed: int, slots: Ints, edges: NDArray[np.uint8], leaving: Int32s, gone: Bools, order: Int32s, n_halves: int
-) -> int:
-    """Append the halves of one ring to the order; how many are in it then."""
-    half = seed
+def _smallest_half(web: Web, half: int) -> int:
+    """The half in a component's list that runs through the smallest corner."""
+    smallest = half
+    while half >= 0:
+        if web.smallest[half >> 1] < web.smallest[smallest >> 1]:
+            smallest = half
+        half = web.next_half[half >> 1, half & 1]
+    return smallest
+
+
+@njit(cache=True, nogil=True)
+def _walk_ring(web: Web, seed: int, order: Int32s, n_halves: int) -> tuple[int, int]:
+    """Append the halves of one ring to the order; how many are in it then, and the ring's vertices."""
+    half, n_vertices = seed, 1
     while True:
+        arc, side = half >> 1, half & 1
         order[n_halves] = half
         n_halves += 1
-        gone[half >> 1, half & 1] = True
-        slot = slots[half >> 1, 1 - (half & 1)]
-        if slot < 0:
-            return n_halves
-        junction, arrived = slot >> 2, slot & 3
-        half = leaving[junction, (arrived + turn(edges[junction], arrived)) & 3]
+        n_vertices += web.starts[arc + 1] - web.starts[arc] - 1
+        web.gone[arc, side] = True
+        slot = web.slots[arc, 1 - side]
+        if slot >= 0:
+            junction, arrived = slot >> 2, slot & 3
+            half = web.leaving[junction, (arrived + turn(web.edges[junction], arrived)) & 3]
         if half == seed:
-            return n_halves
+            return n_halves, n_vertices
 
 
 @njit(cache=True, nogil=True)

@@ -23,7 +23,7 @@ from shapely import GeometryType
 from geoseg.polygons.arcs import NOTHING, Arcs
 from geoseg.polygons.components import Components
 from geoseg.polygons.growing import Growing
-from geoseg.polygons.ring_kernels import PASSED, PENDING, copy_rings, link_halves, walk_rings
+from geoseg.polygons.ring_kernels import PASSED, PENDING, Web, copy_rings, link_halves, place_slots, walk_rings
 from geoseg.polygons.trace import Traced
 
 Ints = NDArray[np.int64]
@@ -97,12 +97,13 @@ class ArcPool:
             traced: as they were traced; whatever decides how rings hang together is taken from here.
             arcs: the same arcs, in the same order, with the vertices to be written.
         """
+        known = len(self._serial)
         self._serial.extend(traced.first_junction + np.arange(len(traced.junctions)))
         self._edges.extend(traced.junctions)
         self._leaving.extend(np.full((len(traced.junctions), 4), PENDING, np.int32))
         slots = np.stack([traced.begins, traced.ends], axis=1)
-        opened = np.searchsorted(self._serial.values, slots >> 2)
-        self._put(arcs, np.where(slots < 0, -1, 4 * opened + (slots & 3)), traced.smallest)
+        place_slots(slots.reshape(-1), self._serial.values[:known], traced.first_junction)
+        self._put(arcs, slots, traced.smallest)
 
     def _put(self, arcs: Arcs, slots: Ints, smallest: Ints) -> None:
         first = len(self)
@@ -114,8 +115,20 @@ class ArcPool:
         self._slots.extend(slots)
         self._smallest.extend(smallest)
         self._next.extend(np.empty(sides.shape, np.int32))
-        link_halves(first, self._sides.values, self._gone.values, self._slots.values,
-                    self._head, self._next.values, self._leaving.values)  # fmt: skip
+        link_halves(self._web(), first)
+
+    def _web(self) -> Web:
+        return Web(
+            self._starts.values,
+            self._sides.values,
+            self._slots.values,
+            self._smallest.values,
+            self._gone.values,
+            self._next.values,
+            self._head,
+            self._edges.values,
+            self._leaving.values,
+        )
 
     def emit(self, numbers: Ints) -> PolygonBatch:
         """The polygons of components all of whose arcs are here; each only once.
@@ -125,10 +138,7 @@ class ArcPool:
         """
         order, ring_starts = np.empty((2, 2 * len(self) + 1), np.int32)  # the worst: each half is a ring of its own
         polygon_starts = np.zeros(len(numbers) + 1, np.int64)
-        n_rings, n_vertices = walk_rings(
-            numbers, self._head, self._next.values, self._slots.values, self._smallest.values, self._edges.values,
-            self._leaving.values, self._starts.values, self._gone.values, order, ring_starts, polygon_starts,
-        )  # fmt: skip
+        n_rings, n_vertices = walk_rings(self._web(), numbers, order, ring_starts, polygon_starts)
         corners = np.empty((n_vertices, 2), self._corners.values.dtype)
         vertex_starts = np.zeros(n_rings + 1, np.int64)
         copy_rings(order, ring_starts, self._starts.values, self._corners.values, corners, vertex_starts)

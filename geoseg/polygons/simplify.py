@@ -28,6 +28,7 @@ from geoseg.polygons.vertex_bits import Corners, VertexBits, Words, clear_vertex
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+Rows = NDArray[np.int32] | NDArray[np.int64]
 
 _KEY_BITS = 63
 _ALL_STAY = np.int64(2**62)
@@ -36,13 +37,18 @@ _ALL_STAY = np.int64(2**62)
 class Lenses:
     """Counts the arcs around each component, to tell those that are bounded by two arcs only. 1 byte a component."""
 
-    last_row: Ints
+    last_row: Rows
     """(component,) last pixel row."""
     n_arcs: NDArray[np.uint8]
     """(component,) complete arcs around it so far, 3 for three and more."""
 
-    def __init__(self, last_row: Ints) -> None:
-        self.last_row = np.ascontiguousarray(last_row, np.int64)
+    def __init__(self, last_row: Rows) -> None:
+        """No arc yet.
+
+        Args:
+            last_row: (component,) last pixel row of each component that arcs will name; not copied.
+        """
+        self.last_row = last_row
         self.n_arcs = np.zeros(len(last_row), np.uint8)
 
     def add(self, arcs: Arcs) -> None:
@@ -51,9 +57,7 @@ class Lenses:
         _count_sides(arcs.right, self.n_arcs)
 
 
-def simplify_arcs(
-    arcs: Arcs, bits: VertexBits, lenses: Lenses, *, tolerance_px2: float, outer: bool = False
-) -> Arcs:
+def simplify_arcs(arcs: Arcs, bits: VertexBits, lenses: Lenses, *, tolerance_px2: float, outer: bool = False) -> Arcs:
     """Drop vertices whose effective area is below a tolerance.
 
     Each arc's result depends on itself, on the original vertices in its bounding box and on whether it closes a lens;
@@ -91,7 +95,7 @@ def simplify_arcs(
     return _kept(arcs, keep)
 
 
-def _least(arcs: Arcs, last_row: Ints, n_arcs: NDArray[np.uint8], outer: bool) -> Ints:
+def _least(arcs: Arcs, last_row: Rows, n_arcs: NDArray[np.uint8], outer: bool) -> Ints:
     """(arc,) how many of its vertices, the ends of open arcs not counted, must stay."""
     ends, starts = arcs.corners[arcs.starts[1:] - 1], arcs.corners[arcs.starts[:-1]]
     lowest = np.maximum.reduceat(arcs.corners[:, 1], arcs.starts[:-1])

@@ -14,12 +14,11 @@ Why no two lines can cross or touch then: a cut is made only if its closed trian
 v. The lines do not cross before, so no line can pass through a triangle without a vertex: each triangle is free of all
 other lines, hence of the two sides of every other triangle, and two triangles whose third sides alone might meet
 are disjoint. So all cuts can be made at once, on simplified lines as well, since their vertices are original
-ones. p' and n' must lie exactly on the old edges for that: they divide them in 1/1024, which float64 holds exactly.
+ones. p' and n' must lie exactly on the old edges for that: they divide them in 1/1024, so smoothed arcs are whole
+numbers of 1/1024 pixel.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
@@ -32,35 +31,13 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 UNIT = 1024
-"""Parts of a pixel."""
+"""Smoothed corners are in 1/UNIT pixel."""
 FARTHEST = 0.5
 """Pixels that a line may move."""
+_LARGEST = 2**30 // UNIT
 
 
-@dataclass(frozen=True)
-class SmoothArcs:
-    """`Arcs` whose inner vertices lie anywhere, in whole 1/1024 pixels; ends of open arcs are junctions as before."""
-
-    corners: NDArray[np.float64]
-    """(vertex, 2) column and row; rings repeat their first vertex at the end."""
-    starts: Ints
-    """(arc + 1,) first vertex of each arc, then the number of vertices."""
-    left: Ints
-    """(arc,) component on the left, or NOTHING."""
-    right: Ints
-    """(arc,) component on the right, or NOTHING."""
-    ring: Flags
-    """(arc,) True for free rings."""
-
-    def __post_init__(self) -> None:
-        if self.starts[-1] != len(self.corners):
-            raise ValueError("arcs are inconsistent: offsets do not end at the number of vertices.")
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-
-def smooth_arcs(arcs: Arcs, bits: VertexBits, *, traced: Arcs | None = None, outer: bool = False) -> SmoothArcs:
+def smooth_arcs(arcs: Arcs, bits: VertexBits, *, traced: Arcs | None = None, outer: bool = False) -> Arcs:
     """Cut the corners of arcs.
 
     Each arc's result depends on itself and on the original vertices in its bounding box, never on other arcs of this call.
@@ -73,21 +50,23 @@ def smooth_arcs(arcs: Arcs, bits: VertexBits, *, traced: Arcs | None = None, out
         outer: whether arcs that border nodata, skipped classes or the raster's frame are smoothed, too.
 
     Returns:
-        The same arcs in the same order and direction, without vertices on straight lines. A ring starts where its
-        first cut ends.
+        The same arcs in the same order and direction, corners in 1/UNIT pixel, without vertices on straight lines.
+        A ring starts at or next to its first vertex.
 
     Raises:
-        ValueError: `traced` are not as many arcs.
+        ValueError: `traced` are not as many arcs, or the raster has more than 2²⁰ rows or columns.
     """
     traced = arcs if traced is None else traced
     if len(traced) != len(arcs):
         raise ValueError(f"{len(arcs)} arcs were made of {len(traced)}: give the same arcs before simplification.")
+    if arcs.corners.max(initial=0) > _LARGEST:
+        raise ValueError(f"a raster of {arcs.corners.max()} rows or columns is too large to smooth: split it.")
     move = np.full(len(arcs), outer) | ((arcs.left != NOTHING) & (arcs.right != NOTHING))
-    corners = np.empty((2 * len(arcs.corners), 2), np.int64)
+    corners = np.empty((2 * len(arcs.corners), 2), np.int32)
     starts = np.zeros(len(arcs) + 1, np.int64)
     lines = (arcs.corners, arcs.starts, arcs.ring, move)
     n = _smooth_all(*lines, traced.corners, traced.starts, bits.words, corners, starts)
-    return SmoothArcs(corners[:n] / UNIT, starts, arcs.left, arcs.right, arcs.ring)
+    return Arcs(corners[:n].copy(), starts, arcs.left, arcs.right, arcs.ring)
 
 
 @njit(cache=True, nogil=True)
@@ -99,7 +78,7 @@ def _smooth_all(
     traced: Corners,
     traced_starts: Ints,
     words: Words,
-    out: Ints,
+    out: Corners,
     out_starts: Ints,
 ) -> int:
     """Fill `out` (vertex, 2) in 1/UNIT pixels and its offsets; the number of vertices."""
@@ -124,7 +103,7 @@ def _smooth_all(
 
 
 @njit(cache=True, nogil=True)
-def _smooth(line: Corners, ring: bool, words: Words, out: Ints) -> int:
+def _smooth(line: Corners, ring: bool, words: Words, out: Corners) -> int:
     """Write the smoothed line; its number of vertices."""
     n = len(line) - 1 if ring else len(line)
     size = 0
@@ -178,7 +157,7 @@ def _legs(line: Corners, ring: bool, i: int) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True)
-def _append(out: Ints, size: int, x: int, y: int) -> int:
+def _append(out: Corners, size: int, x: int, y: int) -> int:
     """Add a point; the one before it goes if it is the same or lies straight on the way. The number of points."""
     if size and out[size - 1, 0] == x and out[size - 1, 1] == y:
         return size
@@ -189,13 +168,13 @@ def _append(out: Ints, size: int, x: int, y: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _straight(out: Ints, i: int, j: int, x: int, y: int) -> bool:
-    ux, uy = out[j, 0] - out[i, 0], out[j, 1] - out[i, 1]
+def _straight(out: Corners, i: int, j: int, x: int, y: int) -> bool:
+    ux, uy = np.int64(out[j, 0]) - out[i, 0], np.int64(out[j, 1]) - out[i, 1]
     return bool(ux * (y - out[j, 1]) == uy * (x - out[j, 0]))
 
 
 @njit(cache=True, nogil=True)
-def _close(out: Ints, size: int) -> int:
+def _close(out: Corners, size: int) -> int:
     """End a ring at its first point, which goes if it lies straight on the way. The number of points."""
     size = _append(out, size, out[0, 0], out[0, 1])
     if _straight(out, size - 2, 0, out[1, 0], out[1, 1]):

@@ -24,7 +24,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.polygons.arcs import Arcs
-from geoseg.polygons.trace_kernels import DONE, DONE_A_CORNER, MET, NODES_A_CORNER, ROW, SPARE, extract, sweep
+from geoseg.polygons.trace_kernels import (
+    DONE,
+    DONE_A_CORNER,
+    MET,
+    NODES_A_CORNER,
+    ROW,
+    SPARE,
+    ArcArrays,
+    Chains,
+    extract,
+    sweep,
+)
 
 Int32s = NDArray[np.int32]
 Ints = NDArray[np.int64]
@@ -63,12 +74,15 @@ class Tracer:
         Args:
             width: columns of the raster.
         """
-        self._hanging = np.zeros(width + 1, np.int32)
-        self._node = np.zeros((1, 4), np.int32)
-        self._slot = np.full(1, -1, np.int64)
-        self._spare, self._n_spare = np.empty(0, np.int32), 0
-        self._done = np.empty((0, 4), np.int64)
-        self._flags = np.empty(0, np.uint8)
+        self._chains = Chains(
+            state=np.zeros(4, np.int64),
+            hanging=np.zeros(width + 1, np.int32),
+            node=np.zeros((1, 4), np.int32),
+            slot=np.full(1, -1, np.int64),
+            spare=np.empty(0, np.int32),
+            done=np.empty((0, 4), np.int64),
+            flags=np.empty(0, np.uint8),
+        )
         self._n_junctions = 0
 
     def trace(self, numbers: Int32s, first_row: int) -> Traced:
@@ -83,43 +97,47 @@ class Tracer:
         Returns:
             what was completed, canonical as `Arcs` says, in the order of completion.
         """
-        state = np.array([1, self._n_spare, 0, 0], np.int64)
-        spare_before = self._n_spare
+        state = self._chains.state
+        state[:] = 1, state[SPARE], 0, 0
+        spare_before = state[SPARE]
         while state[ROW] < len(numbers):
-            spare_before += self._make_room(state)
-            sweep(numbers, first_row, self._n_junctions, state, self._hanging, self._node, self._slot,
-                  self._spare, self._done, self._flags)  # fmt: skip
-        self._n_spare = int(state[SPARE])
-        vertices = self._node[self._spare[self._n_spare : spare_before], :2]
-        flags = self._flags[: state[MET]].copy()
+            spare_before += self._make_room()
+            sweep(numbers, first_row, self._n_junctions, self._chains)
+        vertices = self._chains.node[self._chains.spare[state[SPARE] : spare_before], :2]
+        flags = self._chains.flags[: state[MET]].copy()
         first_junction, self._n_junctions = self._n_junctions, self._n_junctions + len(flags)
-        return self._take(self._done[: state[DONE]], first_junction, flags, vertices)
+        arrays, ring = self._take(int(state[DONE]))
+        arcs = Arcs(arrays.corners[: arrays.starts[-1]].copy(), arrays.starts, *arrays.sides, ring)
+        return Traced(arcs, *arrays.slots, arrays.smallest, first_junction, flags, vertices)
 
-    def _make_room(self, state: Ints) -> int:
+    def _take(self, n: int) -> tuple[ArcArrays, NDArray[np.bool_]]:
+        """The arcs done, and which of them are rings."""
+        in_use = len(self._chains.node) - self._chains.state[SPARE]
+        out = ArcArrays(
+            corners=np.empty((in_use + n, 2), np.int32),  # the worst: all nodes, and rings repeat one
+            starts=np.zeros(n + 1, np.int64),
+            sides=np.empty((2, n), np.int64),
+            slots=np.full((2, n), -1, np.int64),
+            smallest=np.empty(n, np.int64),
+        )
+        extract(self._chains, out)
+        return out, self._chains.done[:n, 1] != 0
+
+    def _make_room(self) -> int:
         """Let the lists hold at least one more row; how many nodes were added."""
-        corners = len(self._hanging)
-        if len(self._done) < state[DONE] + DONE_A_CORNER * corners:
-            self._done = np.concatenate([self._done, np.empty((len(self._done) + DONE_A_CORNER * corners, 4), np.int64)])
-        if len(self._flags) < state[MET] + corners:
-            self._flags = np.concatenate([self._flags, np.empty(len(self._flags) + corners, np.uint8)])
-        if state[SPARE] >= NODES_A_CORNER * corners:
-            return 0
-        old = len(self._node)
-        new = max(old, NODES_A_CORNER * corners)
-        self._node = np.concatenate([self._node, np.zeros((new, 4), np.int32)])
-        self._slot = np.concatenate([self._slot, np.full(new, -1, np.int64)])
-        # New nodes go under the spare ones: above those lies what this band has taken, to be told as its vertices.
-        fresh = np.arange(old + new - 1, old - 1, -1, dtype=np.int32)
-        self._spare = np.concatenate([fresh, self._spare])
-        state[SPARE] += new
-        return new
-
-    def _take(self, done: Ints, first_junction: int, flags: NDArray[np.uint8], vertices: Int32s) -> Traced:
-        n, in_use = len(done), len(self._node) - self._n_spare
-        corners = np.empty((in_use + n, 2), np.int32)  # the worst: all nodes, and rings repeat one
-        starts = np.zeros(n + 1, np.int64)
-        sides, slots, smallest = np.empty((2, n), np.int64), np.full((2, n), -1, np.int64), np.empty(n, np.int64)
-        self._n_spare = extract(done, len(self._hanging), self._node, self._slot, self._spare, self._n_spare,
-                                corners, starts, sides, slots, smallest)  # fmt: skip
-        arcs = Arcs(corners[: starts[-1]].copy(), starts, sides[0], sides[1], done[:, 1] != 0)
-        return Traced(arcs, slots[0], slots[1], smallest, first_junction, flags, vertices)
+        state, hanging, node, slot, spare, done, flags = self._chains
+        corners, added = len(hanging), 0
+        if len(done) < state[DONE] + DONE_A_CORNER * corners:
+            done = np.concatenate([done, np.empty((len(done) + DONE_A_CORNER * corners, 4), np.int64)])
+        if len(flags) < state[MET] + corners:
+            flags = np.concatenate([flags, np.empty(len(flags) + corners, np.uint8)])
+        if state[SPARE] < NODES_A_CORNER * corners:
+            added = max(len(node), NODES_A_CORNER * corners)
+            # New nodes go under the spare ones: above those lies what this band has taken, to be told as its vertices.
+            fresh = np.arange(len(node) + added - 1, len(node) - 1, -1, dtype=np.int32)
+            spare = np.concatenate([fresh, spare])
+            node = np.concatenate([node, np.zeros((added, 4), np.int32)])
+            slot = np.concatenate([slot, np.full(added, -1, np.int64)])
+            state[SPARE] += added
+        self._chains = Chains(state, hanging, node, slot, spare, done, flags)
+        return added

@@ -1,12 +1,8 @@
-"""The compiled loops of tracing; `trace` says how they work.
-
-Lists that they share: `node` (node, 4) with the columns below, node 0 is none; `slot` (node,) where a chain's end is
-closed, -1 where it is loose; `spare` a stack of free nodes; `hanging` (col + 1,) the loose end at each column;
-`done` (arc, 4) first node, second node of a ring or 0, component on the left and on the right of the walk from there;
-`state` (row of numbers, spare nodes, arcs done, junctions met).
-"""
+"""The compiled loops of tracing; `trace` says how they work."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -23,130 +19,134 @@ NODES_A_CORNER = 4
 DONE_A_CORNER = 2
 
 
+class Chains(NamedTuple):
+    """The lists that one sweep works on (a tuple, as the compiler knows no other record)."""
+
+    state: Ints
+    """(4,) next row of numbers, spare nodes, arcs done, junctions met."""
+    hanging: Int32s
+    """(col + 1,) the loose end at each column where a line goes down."""
+    node: Int32s
+    """(node, 4) column, row, link, mate; node 0 is none."""
+    slot: Ints
+    """(node,) where a chain's end is closed; -1: it is loose."""
+    spare: Int32s
+    """(node,) a stack of free nodes."""
+    done: Ints
+    """(arc, 4) first node, second node of a ring or 0, component on the left and on the right of the walk from there."""
+    flags: NDArray[np.uint8]
+    """(junction,) as `Traced.junctions`."""
+
+
+class ArcArrays(NamedTuple):
+    """Where complete arcs are written."""
+
+    corners: Int32s
+    """(vertex, 2)."""
+    starts: Ints
+    """(arc + 1,) beginning with 0."""
+    sides: Ints
+    """(2, arc) left and right."""
+    slots: Ints
+    """(2, arc) at the first and the last vertex; -1 stays for rings."""
+    smallest: Ints
+    """(arc,) smallest corner."""
+
+
 @njit(cache=True, nogil=True)
-def sweep(
-    numbers: Int32s,
-    first_row: int,
-    first_junction: int,
-    state: Ints,
-    hanging: Int32s,
-    node: Int32s,
-    slot: Ints,
-    spare: Int32s,
-    done: Ints,
-    flags: NDArray[np.uint8],
-) -> None:
+def sweep(numbers: Int32s, first_row: int, first_junction: int, chains: Chains) -> None:
     """Sweep over the corners above each row of numbers until the rows end or a list could overflow."""
-    corners = len(hanging)
+    state, corners = chains.state, len(chains.hanging)
     while state[ROW] < len(numbers):
-        room = state[SPARE] >= NODES_A_CORNER * corners and len(flags) >= state[MET] + corners
-        if not room or len(done) < state[DONE] + DONE_A_CORNER * corners:
+        room = state[SPARE] >= NODES_A_CORNER * corners and len(chains.flags) >= state[MET] + corners
+        if not room or len(chains.done) < state[DONE] + DONE_A_CORNER * corners:
             return
         row = state[ROW]
-        above, below = numbers[row - 1], numbers[row]
         running = 0
-        nw, sw = above[0], below[0]
+        nw, sw = numbers[row - 1, 0], numbers[row, 0]
         for col in range(corners):
-            ne, se = above[col + 1], below[col + 1]
+            ne, se = numbers[row - 1, col + 1], numbers[row, col + 1]
             if not ((nw == sw and ne == se) or (nw == ne and sw == se)):  # else nothing, or a line straight on
                 corner = (col, first_row + row - 1)
                 edges = (nw != ne) * NORTH + (ne != se) * EAST + (se != sw) * SOUTH + (sw != nw) * WEST
                 if (nw != ne) + (ne != se) + (se != sw) + (sw != nw) == 2:
-                    running = _turn(edges, corner, (nw, ne, sw), running, state, hanging, node, slot, spare, done)
+                    running = _turn(chains, edges, corner, (nw, ne, sw), running)
                 else:
-                    flags[state[MET]] = edges + DIAGONAL * (ne == sw) + 2 * DIAGONAL * (nw == se)
-                    base = 4 * (first_junction + state[MET])
+                    chains.flags[state[MET]] = edges + DIAGONAL * (ne == sw) + 2 * DIAGONAL * (nw == se)
+                    slot = 4 * (first_junction + state[MET])
                     state[MET] += 1
-                    running = _meet(edges, corner, (nw, ne, sw), base, running, state, hanging, node, slot, spare, done)
+                    running = _meet(chains, edges, corner, (nw, ne, sw), running, slot)
             nw, sw = ne, se
         state[ROW] += 1
 
 
 @njit(cache=True, nogil=True)
-def _turn(
-    edges: int,
-    corner: tuple[int, int],
-    sides: tuple[int, int, int],
-    running: int,
-    state: Ints,
-    hanging: Int32s,
-    node: Int32s,
-    slot: Ints,
-    spare: Int32s,
-    done: Ints,
-) -> int:
+def _turn(chains: Chains, edges: int, corner: tuple[int, int], sides: tuple[int, int, int], running: int) -> int:
     """A vertex where a line turns; the loose end that runs on to the east."""
     col = corner[0]
-    new = _new(corner, -1, state, node, slot, spare)
+    new = _new(chains, corner, -1)
     if edges == EAST + SOUTH:
-        hanging[col] = new
+        chains.hanging[col] = new
     elif edges == SOUTH + WEST:
-        _append(node, running, new)
-        hanging[col] = new
+        _append(chains.node, running, new)
+        chains.hanging[col] = new
     else:
-        _append(node, hanging[col], new)
+        _append(chains.node, chains.hanging[col], new)
         if edges == NORTH + WEST:
-            _join(new, running, sides, state, node, slot, done)
+            _join(chains, new, running, sides)
     return new
 
 
 @njit(cache=True, nogil=True)
-def _join(
-    new: int, running: int, sides: tuple[int, int, int], state: Ints, node: Int32s, slot: Ints, done: Ints
-) -> None:
+def _join(chains: Chains, new: int, running: int, sides: tuple[int, int, int]) -> None:
     """Link the vertex at which the chain from the north ends with the chain from the west."""
     nw, ne, sw = sides
+    node, slot = chains.node, chains.slot
     one, other = node[new, MATE], node[running, MATE]
     node[new, LINK] ^= running
     node[running, LINK] ^= new
     if one == running:
-        _complete(new, running, sw, nw, state, done)
+        _complete(chains, new, running, sw, nw)
         return
     node[one, MATE], node[other, MATE] = other, one
     if slot[one] >= 0 and slot[other] >= 0:
-        _complete(one, 0, ne, nw, state, done)
+        _complete(chains, one, 0, ne, nw)
 
 
 @njit(cache=True, nogil=True)
 def _meet(
-    edges: int,
-    corner: tuple[int, int],
-    sides: tuple[int, int, int],
-    base: int,
-    running: int,
-    state: Ints,
-    hanging: Int32s,
-    node: Int32s,
-    slot: Ints,
-    spare: Int32s,
-    done: Ints,
+    chains: Chains, edges: int, corner: tuple[int, int], sides: tuple[int, int, int], running: int, slot: int
 ) -> int:
     """A junction: chains from the north and the west end, others begin; the one that runs on to the east."""
     nw, ne, sw = sides
     col = corner[0]
     if edges & NORTH:
-        new = _new(corner, base, state, node, slot, spare)
-        _append(node, hanging[col], new)
-        if slot[node[new, MATE]] >= 0:
-            _complete(node[new, MATE], 0, ne, nw, state, done)
+        _close(chains, chains.hanging[col], _new(chains, corner, slot), ne, nw)
     if edges & WEST:
-        new = _new(corner, base + 3, state, node, slot, spare)
-        _append(node, running, new)
-        if slot[node[new, MATE]] >= 0:
-            _complete(node[new, MATE], 0, nw, sw, state, done)
+        _close(chains, running, _new(chains, corner, slot + 3), nw, sw)
     if edges & SOUTH:
-        hanging[col] = _new(corner, base + 2, state, node, slot, spare)
-    return _new(corner, base + 1, state, node, slot, spare) if edges & EAST else 0
+        chains.hanging[col] = _new(chains, corner, slot + 2)
+    return _new(chains, corner, slot + 1) if edges & EAST else 0
 
 
 @njit(cache=True, nogil=True)
-def _new(corner: tuple[int, int], place: int, state: Ints, node: Int32s, slot: Ints, spare: Int32s) -> int:
+def _close(chains: Chains, end: int, new: int, left: int, right: int) -> None:
+    """Put a junction at a chain's loose end; its arc is complete if the other end is closed, too."""
+    _append(chains.node, end, new)
+    mate = chains.node[new, MATE]
+    if chains.slot[mate] >= 0:
+        _complete(chains, mate, 0, left, right)
+
+
+@njit(cache=True, nogil=True)
+def _new(chains: Chains, corner: tuple[int, int], slot: int) -> int:
     """A chain of one vertex, its own mate."""
-    state[SPARE] -= 1
-    new = spare[state[SPARE]]
+    chains.state[SPARE] -= 1
+    new = chains.spare[chains.state[SPARE]]
+    node = chains.node
     node[new, X], node[new, Y] = corner
     node[new, LINK], node[new, MATE] = 0, new
-    slot[new] = place
+    chains.slot[new] = slot
     return new
 
 
@@ -160,56 +160,43 @@ def _append(node: Int32s, end: int, new: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _complete(first: int, second: int, left: int, right: int, state: Ints, done: Ints) -> None:
-    arc = done[state[DONE]]
-    arc[0], arc[1], arc[2], arc[3] = first, second, left, right
-    state[DONE] += 1
+def _complete(chains: Chains, first: int, second: int, left: int, right: int) -> None:
+    arc = chains.state[DONE]
+    chains.done[arc, 0], chains.done[arc, 1] = first, second
+    chains.done[arc, 2], chains.done[arc, 3] = left, right
+    chains.state[DONE] += 1
 
 
 @njit(cache=True, nogil=True)
-def extract(
-    done: Ints,
-    columns: int,
-    node: Int32s,
-    slot: Ints,
-    spare: Int32s,
-    n_spare: int,
-    corners: Int32s,
-    starts: Ints,
-    sides: Ints,
-    slots: Ints,
-    smallest: Ints,
-) -> int:
-    """Write complete chains in canonical order and free their nodes; the number of spare nodes.
-
-    Corners are compared as row · columns + column. Fills `corners` (vertex, 2), `starts` (arc + 1,), `sides`
-    (2, arc) left and right, `slots` (2, arc) at the first and the last vertex of open arcs, `smallest` (arc,).
-    """
-    n = 0
-    for arc in range(len(done)):
+def extract(chains: Chains, out: ArcArrays) -> None:
+    """Write the arcs done in canonical order and free their nodes; corners compare as row · columns + column."""
+    columns, node, done, spare = len(chains.hanging), chains.node, chains.done, chains.spare
+    n, n_spare = 0, chains.state[SPARE]
+    for arc in range(len(out.smallest)):
         if done[arc, 1]:
             first, before, turned = _ring_start(node, done[arc, 0], done[arc, 1], columns)
         else:
             first, last, turned = _open_start(node, done[arc, 0], columns)
             before = 0
-            slots[0, arc], slots[1, arc] = slot[first], slot[last]
-        sides[0, arc], sides[1, arc] = done[arc, 2 + turned], done[arc, 3 - turned]
-        smallest[arc] = node[first, Y] * columns + node[first, X]
+            out.slots[0, arc], out.slots[1, arc] = chains.slot[first], chains.slot[last]
+        out.sides[0, arc], out.sides[1, arc] = done[arc, 2 + turned], done[arc, 3 - turned]
+        smallest = node[first, Y] * columns + node[first, X]
         here = first
         while True:
-            corners[n, 0], corners[n, 1] = node[here, X], node[here, Y]
-            smallest[arc] = min(smallest[arc], node[here, Y] * columns + node[here, X])
+            out.corners[n, 0], out.corners[n, 1] = node[here, X], node[here, Y]
+            smallest = min(smallest, node[here, Y] * columns + node[here, X])
             n += 1
             spare[n_spare] = here
             n_spare += 1
             before, here = here, node[here, LINK] ^ before
-            if here == 0 or here == first:  # noqa: PLR1714 (numba builds a set)
+            if here == 0 or here == first:  # noqa: PLR1714 (numba would build a set each time)
                 break
         if here:
-            corners[n, 0], corners[n, 1] = node[first, X], node[first, Y]
+            out.corners[n, 0], out.corners[n, 1] = node[first, X], node[first, Y]
             n += 1
-        starts[arc + 1] = n
-    return n_spare
+        out.starts[arc + 1] = n
+        out.smallest[arc] = smallest
+    chains.state[SPARE] = n_spare
 
 
 @njit(cache=True, nogil=True)

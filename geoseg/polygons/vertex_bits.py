@@ -13,8 +13,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from geoseg.polygons.arcs import Arcs
-
 Words = NDArray[np.uint64]
 Corners = NDArray[np.int32]
 
@@ -26,7 +24,7 @@ class VertexBits:
     """The original vertices (turns, junctions, ends of arcs) of a whole raster; 1 bit per pixel corner.
 
     An arc may be simplified or smoothed as soon as the bits of all rows that it touches are complete: triangles never
-    leave its bounding box. Vertices of arcs that are still incomplete count, too: add pieces of arcs as they are traced.
+    leave its bounding box. Vertices of arcs that are still incomplete count, too: add them as they are traced.
     """
 
     words: Words
@@ -47,9 +45,13 @@ class VertexBits:
         else:
             self.words = np.memmap(file, np.uint64, "w+", shape=shape).view(np.ndarray)
 
-    def add(self, arcs: Arcs) -> None:
-        """Set the bits of all vertices of arcs or pieces of arcs."""
-        set_vertices(self.words, arcs.corners)
+    def add(self, corners: Corners) -> None:
+        """Set the bits of original vertices.
+
+        Args:
+            corners: (vertex, 2) column and row; vertices may repeat and come in any order.
+        """
+        set_vertices(self.words, corners)
 
 
 @njit(cache=True, nogil=True)
@@ -75,7 +77,7 @@ def crowded(words: Words, a: tuple[int, int], b: tuple[int, int], c: tuple[int, 
         a: (x, y) first corner of the triangle in 1/unit pixel; likewise b and c. All lie in the raster.
         b: second corner.
         c: third corner.
-        unit: parts of a pixel, ≤ 1024 so that all products stay in 64 bits.
+        unit: parts of a pixel; columns and rows times unit below 2³⁰ keep all products in 64 bits.
         own: number of set bits that may lie in it, its own corners.
     """
     if b[1] < a[1]:

@@ -95,13 +95,13 @@ def prepare(inputs: Sequence[str | Path], settings: RunSettings) -> Job:
         fixed_chip=spec.fixed_chip,
     )
     merge = None
-    if settings.predict.legend is not None:
-        merge = read_legend_file(settings.predict.legend).onto(spec.classes)
+    if settings.vector.legend is not None:
+        merge = read_legend_file(settings.vector.legend).onto(spec.classes)
     return Job(_name(paths, scene, settings), fit, model, plan, _sources(paths, scene, model, settings), merge)
 
 
 def _sources(paths: Sequence[str], scene: Scene, model: ModelRef, settings: RunSettings) -> tuple[Path, ...]:
-    given = (settings.read.aoi, settings.read.grid_of, settings.read.grid, settings.predict.legend)
+    given = (settings.read.aoi, settings.read.grid_of, settings.read.grid, settings.vector.legend)
     read = (*paths, *scene.paths, *(mask.path for mask in scene.masks), model.path, *(path for path in given if path))
     return tuple(dict.fromkeys(map(Path, read)))
 

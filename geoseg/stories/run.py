@@ -37,7 +37,7 @@ from geoseg.stories.segment import (
 from geoseg.stories.stats import table_key, zone_table
 from geoseg.stories.vectorize import layer_name, polygons_of, vector_key
 from geoseg.tiling.cluster import check_schedule
-from geoseg.zonal import Zones
+from geoseg.zones.table import Zones
 
 TRUE_COLOR = ("red", "green", "blue")
 PREVIEW_PX = 1024
@@ -66,8 +66,6 @@ def run(
     """
     settings, watcher, folder = settings or RunSettings(), watcher or Silent(), Path(folder)
     check_schedule(settings.schedule)
-    if settings.vector.legend is not None:
-        raise UsageError("vector.legend is for `vectorize`; a run takes predict.legend, which merges the scores.")
     zones = _zones(settings)
     job = prepare(as_inputs(inputs), settings)
     resolved = resolve(settings.predict)

@@ -22,7 +22,7 @@ from geoseg.io.zone_sums import Layer, Mosaic
 from geoseg.io.zones import read_zones, zone_files
 from geoseg.legend import Legend
 from geoseg.settings import OutputSettings
-from geoseg.zonal import Zones, ZoneTable, joined
+from geoseg.zones.table import Zones, ZoneTable, joined
 
 KEY_VERSION = 1
 _SUMMARY = "geoseg:summary"

@@ -25,7 +25,7 @@ from geoseg.io.cog import class_counts, write_class_cog, write_score_cog
 from geoseg.io.spool import RasterSpool
 
 NORTH_UP = Affine(10, 0, 5e5, 0, -10, 4e6)
-SCHEME = ClassScheme((LandClass(1, "Wasser & Öl <x>", (0, 0, 255)), LandClass(9, "森林", (1, 99, 3), thing=True)))
+SCHEME = ClassScheme((LandClass(1, "Wasser & Öl <x>", (0, 0, 255)), LandClass(9, "森林", (1, 99, 3), True, "forest")))
 WIDE = ClassScheme((LandClass(1, "one", (9, 8, 7)), LandClass(300, "three hundred", (255, 0, 1))))
 ALBERS = "+proj=aea +lat_0=23 +lon_0=-96 +lat_1=29.5 +lat_2=45.5 +ellps=GRS80 +units=m"
 
@@ -96,7 +96,7 @@ def test_style_and_sidecar_name_the_classes(tmp_path) -> None:
     listed = [e.text or "" for e in sidecar.iter("Category")]
     assert {code: name for code, name in enumerate(listed) if name} == {1: "Wasser & Öl <x>", 9: "森林"}
     rows = [[f.text for f in row] for row in sidecar.iter("Row")]
-    assert rows == [["1", "Wasser & Öl <x>", "0", "0", "255"], ["9", "森林", "1", "99", "3"]]
+    assert rows == [["1", "Wasser & Öl <x>", "0", "0", "255", None], ["9", "森林", "1", "99", "3", "forest"]]
 
 
 @pytest.mark.skipif(shutil.which("gdalinfo") is None, reason="gdalinfo is not installed")

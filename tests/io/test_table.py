@@ -16,7 +16,7 @@ from zone_kit import THREE, square
 from geoseg.errors import InputError, OutputError, UsageError
 from geoseg.io import table as table_module
 from geoseg.io.table import write_zone_table
-from geoseg.zonal import Zones, ZoneTable
+from geoseg.zones.table import Zones, ZoneTable
 
 A, B, C = square(0, 0, 2, 2), square(2, 0, 4, 2), shapely.MultiPolygon([square(5, 5, 6, 6), square(7, 7, 8, 8)])
 THIRD = 10_000 / 3

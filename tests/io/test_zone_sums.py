@@ -23,8 +23,8 @@ from geoseg.ground import area_model
 from geoseg.io import zone_sums
 from geoseg.io.class_raster import open_class_raster, read_codes
 from geoseg.io.zone_sums import Layer, Mosaic
-from geoseg.shares import shares
-from geoseg.zonal import areas_m2
+from geoseg.zones.shares import shares
+from geoseg.zones.table import areas_m2
 
 DEGREES = Affine(2e-3, 0, -75.5, 0, -2e-3, 38.2)
 CODES = np.array([1, 2, 7, 255], np.uint8)

@@ -149,7 +149,7 @@ def stored(**profile: Any) -> Maker:
 HTML = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in.</body></html>"
 REFUSED = [
     row(1, "missing path", missing, 66, ["nowhere.tif", "No such file"]),
-    row(2, "directory", is_folder, 65, ["scene.tif is a folder", "give the raster file inside"]),
+    row(2, "directory", is_folder, 65, ["scene.tif is no product", "name the raster files"]),
     row(3, "zero bytes", holding(b""), 65, ["empty (0 bytes)", "again"]),
     row(4, "text", holding(b"x,y,class\n1,2,3\n"), 65, ["scene.tif cannot be read as a raster"]),
     row(4, "HTML", holding(HTML), 65, ["scene.tif cannot be read as a raster"]),

@@ -17,7 +17,7 @@ from shapely import box
 from geoseg.io.record import verify_record
 from geoseg.picture import render_preview
 
-UNCHECKED = "no valid pixel found: values were not checked; check --nodata, --collar and --aoi"
+UNCHECKED = "no valid pixel found: values were not checked; check --nodata, --collar, --mask and --aoi"
 
 
 def aoi(path: Path, raster: Path, left: int, top: int, right: int, bottom: int) -> Path:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from shapely.affinity import translate
 
-from geoseg.carry import carried, moved, surroundings, transformer, turn_of
 from geoseg.grid import Grid
-from geoseg.shares import Edges
+from geoseg.zones.carry import carried, moved, surroundings, transformer, turn_of
+from geoseg.zones.shares import Edges
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -8,7 +8,7 @@ from zone_kit import THREE, in_memory
 
 from geoseg.classes import ClassScheme, LandClass
 from geoseg.errors import InputError
-from geoseg.zonal import ZoneTable, areas_m2, joined
+from geoseg.zones.table import ZoneTable, areas_m2, joined
 
 SQUARES = [shapely.box(0, 0, 1, 1), shapely.box(2, 0, 3, 1)]
 GRAY = (9, 9, 9)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS
 
-from geoseg.carry import carried, surroundings, transformer
 from geoseg.errors import InputError
+from geoseg.zones.carry import carried, surroundings, transformer
 
 WGS84, UTM = CRS.from_epsg(4326), CRS.from_epsg(32618)
 

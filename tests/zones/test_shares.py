@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from zone_kit import pixel_edges, polygonal
 
 from geoseg.grid import Window
-from geoseg.shares import Edges, shares, window_of
+from geoseg.zones.shares import Edges, shares, window_of
 
 FLOAT32 = 2.0**-23
 """Precision in which exactextract keeps shares."""

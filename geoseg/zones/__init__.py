@@ -1,0 +1,1 @@
+"""Areas that people name, laid exactly over class rasters."""
