@@ -39,7 +39,7 @@ def sample() -> Path:
     return SAMPLE
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the shared imagery (../shared/data) is not here")

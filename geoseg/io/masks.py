@@ -24,13 +24,13 @@ from pyproj import Transformer
 from pyproj.exceptions import ProjError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
-from rasterio.features import geometry_mask
 from rasterio.windows import Window as RasterioWindow
-from shapely import MultiPolygon, Polygon, STRtree, box, from_wkb, get_parts, intersects
+from shapely import MultiPolygon, Polygon, get_parts, intersects
 
 from geoseg.errors import InputError, InputMissingError, UsageError
 from geoseg.grid import Grid, Window
 from geoseg.io.buffer import disc, grow
+from geoseg.io.burn import burned
 from geoseg.io.handles import dataset_for
 from geoseg.io.mask_check import check_values, read_stored, refuse_without_rule
 from geoseg.io.raster import check_budget, check_file, place
@@ -59,7 +59,7 @@ class MaskSource:
     validity: Validity = field(default_factory=Validity)
     """How a raster says where it reaches."""
     polygons_wkb: bytes | None = None
-    """Polygons that touch the scene, in the scene's CRS."""
+    """Polygons that touch the scene, in the scene's CRS; a region's layer may have none in a scene."""
 
     def describe(self) -> str:
         """For people: file, rule and reasons."""
@@ -188,8 +188,6 @@ def _polygons(path: Path, request: MaskRequest, grid: Grid, why: str) -> MaskSou
         raise InputError(f"mask {path} is no raster, and no polygons either: {error}") from error
     parts = get_parts(area)
     parts = parts[intersects(parts, Polygon(grid.corners()))]
-    if not len(parts):
-        raise InputError(f"mask {path} does not touch the scene; give the layer of the same place.")
     reason = _single(str(path), request.reasons)
     wkb = MultiPolygon(list(parts)).wkb
     return MaskSource(str(path.absolute()), POLYGONS, (reason,), polygons_wkb=wkb)
@@ -203,7 +201,7 @@ def masked(masks: Sequence[MaskSource], grid: Grid, window: Window, buffer_m: fl
         grid: of the result; polygons need the CRS of the scene that they were opened with.
         window: lies in the grid.
         buffer_m: ground meters around masked pixels that are masked, too (pixel centers count; a masked pixel
-            keeps its own reason).
+            keeps its own reason); none around what a sensor's own rule calls unusable.
 
     Returns:
         (row, col) reason codes, 0 where nothing is wrong.
@@ -218,18 +216,25 @@ def masked(masks: Sequence[MaskSource], grid: Grid, window: Window, buffer_m: fl
         return np.zeros(window.shape, np.uint8)
     reach = disc(grid, buffer_m)
     wide = reach.around(window, grid)
-    codes = worst([_codes(mask, grid, wide) for mask in masks])
+    layers = [_codes(mask, grid, wide) for mask in masks]
+    codes = worst(layers)
     if wide == window and reach.rows == reach.cols == 0:
         return codes
     out = codes.copy()
+    source = worst([_without_fill(mask, layer) for mask, layer in zip(masks, layers, strict=True)])
     for reason in PRIORITY:
-        out[(out == 0) & grow(codes == code_of(reason), reach)] = code_of(reason)
+        out[(out == 0) & grow(source == code_of(reason), reach)] = code_of(reason)
     return out[window.relative_to(wide).slices]
+
+
+def _without_fill(mask: MaskSource, codes: Codes) -> Codes:
+    """What a buffer goes around: a sensor's "unusable" is mostly the scene's own edge, with good pixels beside it."""
+    return np.where(codes == code_of("unusable"), np.uint8(0), codes) if mask.rule in RULES else codes
 
 
 def _codes(mask: MaskSource, grid: Grid, window: Window) -> Codes:
     if mask.polygons_wkb is not None:
-        return _burned(mask, grid, window)
+        return np.where(burned(mask.polygons_wkb, grid, window), np.uint8(code_of(mask.reasons[0])), np.uint8(0))
     if mask.grid is None:
         raise ValueError(f"mask {mask.path} has neither polygons nor a raster's grid.")
     return _read(mask, mask.grid, grid, window)
@@ -257,33 +262,3 @@ def _read(mask: MaskSource, own: Grid, grid: Grid, window: Window) -> Codes:
         return codes
     codes[~reached] = code_of("unusable") if "unusable" in mask.reasons else 0
     return codes
-
-
-def _burned(mask: MaskSource, grid: Grid, window: Window) -> Codes:
-    """A window put together from blocks of the grid's lattice."""
-    out = np.zeros(window.shape, np.uint8)
-    for row in range(window.row_off // _BLOCK * _BLOCK, window.row_end, _BLOCK):
-        for col in range(window.col_off // _BLOCK * _BLOCK, window.col_end, _BLOCK):
-            block = Window(col, row, min(_BLOCK, grid.width - col), min(_BLOCK, grid.height - row))
-            common = block.intersection(window)
-            if common is not None:
-                inside = _inside(mask.polygons_wkb, grid, block)[common.relative_to(block).slices]
-                out[common.relative_to(window).slices][inside] = code_of(mask.reasons[0])
-    return out
-
-
-def _inside(polygons_wkb: bytes | None, grid: Grid, block: Window) -> Bools:
-    """(row, col) True where a pixel's center lies in a polygon."""
-    xs, ys = zip(*grid.corners(block), strict=True)
-    tree = _tree(polygons_wkb)
-    near = tree.geometries[tree.query(box(min(xs), min(ys), max(xs), max(ys)))]
-    if not len(near):
-        return np.zeros(block.shape, bool)
-    inside: Bools = geometry_mask(list(near), block.shape, grid.crop(block).transform, invert=True)
-    return inside
-
-
-@lru_cache(maxsize=8)
-def _tree(wkb: bytes | None) -> STRtree:
-    """Parsed and indexed once a process."""
-    return STRtree(get_parts(from_wkb(wkb)))

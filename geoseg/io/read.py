@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.errors import RasterioIOError
-from rasterio.features import geometry_mask
 from rasterio.windows import Window as RasterioWindow
 from shapely import box, intersects
 
 from geoseg.arrays import Chip
 from geoseg.errors import InputError
 from geoseg.grid import Window
+from geoseg.io.burn import burned
 from geoseg.io.handles import dataset_for
 from geoseg.io.masks import masked
 from geoseg.io.scene import BandSource, Scene, path_name
@@ -74,10 +74,8 @@ def inside(scene: Scene, window: Window) -> Bools:
     if common is None:
         return result
     result[common.relative_to(window).slices] = True
-    aoi = scene.aoi
-    if aoi is not None:
-        transform = scene.grid.crop(window).transform
-        result &= geometry_mask([aoi], window.shape, transform, invert=True)
+    if scene.aoi_wkb is not None:
+        result[common.relative_to(window).slices] = burned(scene.aoi_wkb, scene.grid, common)
     return result
 
 

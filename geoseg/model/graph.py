@@ -55,16 +55,16 @@ class Graph(nn.Module):
         self.channels = len(spec.bands)
         self.temperature = spec.temperature
 
-    def forward(self, dn: Tensor, present: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
+    def forward(self, dn: Tensor, present: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """See the class.
 
         Args:
             dn: (batch, scene band, row, col), any type.
             present: (batch, 1 or scene band, row, col) bool; False enters the network as 0 (law 9).
-            scale: (1, scene band, 1, 1) float32; reflectance = DN·scale + offset.
-            offset: as `scale`.
+            scale: (1, scene band, 1, 1) float32; reflectance = (DN + shift)·scale, see `normalize.shifts`.
+            shift: as `scale`.
         """
-        values = self.normalize(dn.float() * scale + offset)
+        values = self.normalize((dn.float() + shift) * scale)
         values = torch.where(present, values, 0.0)
         if self.places != list(range(self.channels)):
             # A band that the scene lacks enters as 0 too, as it did in training.

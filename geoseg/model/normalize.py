@@ -15,11 +15,19 @@ from geoseg.model.spec import Band
 
 
 def reflectance(data: NDArray[Any], scale: Sequence[float], offset: Sequence[float]) -> NDArray[np.float32]:
-    """DN (band, row, col) → DN·scale + offset per band, float32."""
+    """DN (band, row, col) → DN·scale + offset per band, float32, computed as (DN + offset/scale)·scale.
+
+    Whole numbers stay whole until the product: Sentinel-2's offset of −1000 DN gives to the last bit what the same
+    ground stored without it gives.
+    """
     shape = (-1,) + (1,) * (data.ndim - 1)
     gain = np.asarray(scale, np.float32).reshape(shape)
-    bias = np.asarray(offset, np.float32).reshape(shape)
-    return data.astype(np.float32) * gain + bias
+    return (data.astype(np.float32) + shifts(scale, offset).reshape(shape)) * gain
+
+
+def shifts(scale: Sequence[float], offset: Sequence[float]) -> NDArray[np.float32]:
+    """(band,) what is added to DN before it is multiplied by the scale."""
+    return (np.asarray(offset, np.float64) / np.asarray(scale, np.float64)).astype(np.float32)
 
 
 def normalize(values: NDArray[np.float32], bands: Sequence[Band]) -> NDArray[np.float32]:

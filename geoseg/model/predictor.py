@@ -17,6 +17,7 @@ from geoseg.model.build import build
 from geoseg.model.device import Resolved
 from geoseg.model.file import ModelRef, file_sha256, load_tensors
 from geoseg.model.graph import Graph
+from geoseg.model.normalize import shifts
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _single_thread = threading.local()
@@ -78,14 +79,14 @@ class Predictor:
         """
         use_one_thread()
         results: list[NDArray[np.float32] | None] = [None] * len(chips)
-        gain, bias = (self._per_band(values) for values in (scale, offset))
+        gain, shift = (self._per_band(values) for values in (scale, shifts(scale, offset).tolist()))
         by_size = sorted(range(len(chips)), key=lambda i: chips[i].window.shape)
         for _, same in groupby(by_size, key=lambda i: chips[i].window.shape):
             waiting = list(same)
             while waiting:
                 size = self.batch_size
                 batch = [chips[i] for i in waiting[:size]]
-                answer = self._try(batch, gain, bias, size)
+                answer = self._try(batch, gain, shift, size)
                 if answer is None:
                     continue
                 for i, scores in zip(waiting[:size], answer, strict=False):
@@ -104,11 +105,11 @@ class Predictor:
         return torch.tensor(values, dtype=torch.float32, device=self.device).reshape(1, -1, 1, 1)
 
     def _try(
-        self, batch: Sequence[Chip], gain: torch.Tensor, bias: torch.Tensor, size: int
+        self, batch: Sequence[Chip], gain: torch.Tensor, shift: torch.Tensor, size: int
     ) -> NDArray[np.float32] | None:
         """One batch, or None after halving the batch size because memory ran out."""
         try:
-            return self._forward(batch, gain, bias, size)
+            return self._forward(batch, gain, shift, size)
         except torch.OutOfMemoryError:
             # The traceback would keep the batch's tensors alive: only what follows the except block frees them.
             pass
@@ -129,7 +130,9 @@ class Predictor:
                 self._events.append(f"out of memory on {self.device}: batch {size} halved to {self.batch_size}")
         return None
 
-    def _forward(self, batch: Sequence[Chip], gain: torch.Tensor, bias: torch.Tensor, size: int) -> NDArray[np.float32]:
+    def _forward(
+        self, batch: Sequence[Chip], gain: torch.Tensor, shift: torch.Tensor, size: int
+    ) -> NDArray[np.float32]:
         dn = np.stack([_for_torch(chip.data) for chip in batch])
         present = np.stack([chip.present for chip in batch])
         if self.whole_batches:
@@ -141,7 +144,7 @@ class Predictor:
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
             answers = [
                 self.graph(
-                    torch.from_numpy(dn[p]).to(self.device), torch.from_numpy(present[p]).to(self.device), gain, bias
+                    torch.from_numpy(dn[p]).to(self.device), torch.from_numpy(present[p]).to(self.device), gain, shift
                 )
                 for p in parts
             ]

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.polygons.arcs import NOTHING, Arcs
-from geoseg.polygons.components import Components, Ints, ReadRows, Survey, run_ahead, survey
+from geoseg.polygons.components import Components, Ints
 from geoseg.polygons.label import Codes, Int32s
 from geoseg.polygons.ring_kernels import sort_by_row
 from geoseg.polygons.rings import ArcPool, PolygonBatch
+from geoseg.polygons.survey import ReadRows, Survey, run_ahead, survey
 from geoseg.polygons.trace import Traced, Tracer
 
 _TRACED_AT_ONCE = 1 << 18  # pixels whose numbers and vertices stay in a core's cache

@@ -151,15 +151,15 @@ class ArcPool:
         gone = self._gone.values
         if gone.size < _WORTH_COMPACTING or np.count_nonzero(gone) < 0.75 * gone.size:
             return
-        live = ~gone.all(axis=1)
+        live = ~(gone[:, 0] & gone[:, 1])
         lengths = np.diff(self._starts.values)
         corners = self._corners.values[np.repeat(live, lengths)]
         starts = np.concatenate([[0], np.cumsum(lengths[live])])
         sides, slots, smallest = self._sides.values[live], self._slots.values[live], self._smallest.values[live]
         serial, edges, leaving = self._serial.values, self._edges.values, self._leaving.values
         leaving[(leaving >= 0) & ~live[leaving >> 1]] = PASSED
-        there = (edges[:, None] >> np.arange(4)) & 1 == 1
-        met = (there & (leaving != PASSED)).any(axis=1)
+        there = np.bitwise_and(edges[:, None] >> np.arange(4), 1) > 0
+        met = np.any(there & (leaving != PASSED), axis=1)
         slots[slots >= 0] = (4 * (np.cumsum(met) - 1)[slots >> 2] + (slots & 3))[slots >= 0]
         gone = gone[live]
         self._empty()

@@ -28,10 +28,11 @@ from geoseg.polygons.vertex_bits import Corners, VertexBits, Words, clear_vertex
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+Counts = NDArray[np.uint8]
 Rows = NDArray[np.int32] | NDArray[np.int64]
 
 _KEY_BITS = 63
-_ALL_STAY = np.int64(2**62)
+_LARGEST = 2.0**62  # above all triangles
 
 
 class Lenses:
@@ -39,7 +40,7 @@ class Lenses:
 
     last_row: Rows
     """(component,) last pixel row."""
-    n_arcs: NDArray[np.uint8]
+    n_arcs: Counts
     """(component,) complete arcs around it so far, 3 for three and more."""
 
     def __init__(self, last_row: Rows) -> None:
@@ -81,117 +82,138 @@ def simplify_arcs(arcs: Arcs, bits: VertexBits, lenses: Lenses, *, tolerance_px2
     """
     if not tolerance_px2 >= 0:
         raise ValueError(f"tolerance of {tolerance_px2} px²: give an area ≥ 0.")
-    if not len(arcs):
+    if not len(arcs) or tolerance_px2 == 0:
         return arcs
     longest = int(np.diff(arcs.starts).max())
     shift = longest.bit_length()
-    largest_key = 2 ** (_KEY_BITS - shift) - 1
-    if largest_key < 2 * int(arcs.corners.max()) ** 2:
+    if 2 * int(arcs.corners.max()) ** 2 >= 2 ** (_KEY_BITS - shift):
         raise ValueError(f"an arc of {longest} vertices cannot be simplified in 64 bits: split it.")
-    doubled = min(2.0 * tolerance_px2, float(2**40))  # the largest raster has triangles of 2³⁷
-    least = _least(arcs, lenses.last_row, lenses.n_arcs, outer)
-    keep = np.ones(len(arcs.corners), np.bool_)
-    _thin_all(arcs.corners, arcs.starts, arcs.ring, least, math.ceil(doubled), shift, bits.words, keep)
-    return _kept(arcs, keep)
-
-
-def _least(arcs: Arcs, last_row: Rows, n_arcs: NDArray[np.uint8], outer: bool) -> Ints:
-    """(arc,) how many of its vertices, the ends of open arcs not counted, must stay."""
-    ends, starts = arcs.corners[arcs.starts[1:] - 1], arcs.corners[arcs.starts[:-1]]
-    lowest = np.maximum.reduceat(arcs.corners[:, 1], arcs.starts[:-1])
-    least = np.where((starts == ends).all(axis=1), 2, 0)
-    least[arcs.ring] = 3
-    for side in (arcs.left, arcs.right):
-        closes_lens = (n_arcs[side] == 2) & (last_row[side] + 1 == lowest)
-        # Nothing is counted about NOTHING, so it is taken for a lens.
-        least = np.where((side == NOTHING) | closes_lens, np.maximum(least, 1), least)
+    below = math.ceil(min(2.0 * tolerance_px2, _LARGEST))
+    least = np.empty(len(arcs), np.int64)
+    _set_least(arcs.corners, arcs.starts, arcs.ring, arcs.left, arcs.right, lenses.last_row, lenses.n_arcs, least)
     if not outer:
-        least[(arcs.left == NOTHING) | (arcs.right == NOTHING)] = _ALL_STAY
-    return least
-
-
-def _kept(arcs: Arcs, keep: Flags) -> Arcs:
-    """The arcs without the dropped vertices; rings are closed again."""
-    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep)])
-    starts = before[arcs.starts]
-    corners = arcs.corners[keep]
-    corners[starts[1:][arcs.ring] - 1] = corners[starts[:-1][arcs.ring]]
+        least[(arcs.left == NOTHING) | (arcs.right == NOTHING)] = longest
+    keep = np.ones(len(arcs.corners), np.bool_)
+    n = _thin_all(arcs.corners, arcs.starts, arcs.ring, least, (below, shift), bits.words, keep)
+    corners, starts = np.empty((n, 2), np.int32), np.zeros(len(arcs) + 1, np.int64)
+    _pack(arcs.corners, arcs.starts, arcs.ring, keep, corners, starts)
     return Arcs(corners, starts, arcs.left, arcs.right, arcs.ring)
 
 
 @njit(cache=True, nogil=True)
-def _count_sides(side: Ints, n_arcs: NDArray[np.uint8]) -> None:
+def _count_sides(side: Ints, n_arcs: Counts) -> None:
     for component in side:
         if component != NOTHING and n_arcs[component] < 3:
             n_arcs[component] += 1
 
 
 @njit(cache=True, nogil=True)
-def _thin_all(
-    corners: Corners, starts: Ints, ring: Flags, least: Ints, below: int, shift: int, words: Words, keep: Flags
+def _set_least(
+    corners: Corners, starts: Ints, ring: Flags, left: Ints, right: Ints, last_row: Rows, n_arcs: Counts, least: Ints
 ) -> None:
-    """Unset `keep` (vertex,) of all vertices that go. `below` is the tolerance in doubled pixel areas."""
+    """How many vertices of each arc must stay, the two ends of open arcs not counted."""
+    for arc in range(len(ring)):
+        first, last = starts[arc], starts[arc + 1] - 1
+        if ring[arc]:
+            least[arc] = 3
+        elif corners[first, 0] == corners[last, 0] and corners[first, 1] == corners[last, 1]:
+            least[arc] = 2
+        else:
+            lowest = corners[first : last + 1, 1].max()
+            least[arc] = 0
+            for side in (left[arc], right[arc]):
+                # Nothing is counted about NOTHING, so it is taken for a lens.
+                if side == NOTHING or (n_arcs[side] == 2 and last_row[side] + 1 == lowest):
+                    least[arc] = 1
+
+
+@njit(cache=True, nogil=True)
+def _thin_all(
+    corners: Corners, starts: Ints, ring: Flags, least: Ints, rule: tuple[int, int], words: Words, keep: Flags
+) -> int:
+    """Unset `keep` (vertex,) of all vertices that go; the number of those that stay."""
     room = 0
     for arc in range(len(ring)):
         room = max(room, starts[arc + 1] - starts[arc])
-    back, ahead, heap = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(2 * room, np.int64)
+    links, heap = np.empty((2, room), np.int64), np.empty(2 * room, np.int64)
+    n = len(corners)
     for arc in range(len(ring)):
-        line = slice(starts[arc], starts[arc + 1])
-        n_free = starts[arc + 1] - starts[arc] - (1 if ring[arc] else 2)
-        if n_free > least[arc]:
-            spare = n_free - least[arc]
-            if _thin(corners[line], ring[arc], spare, below, shift, words, back, ahead, heap, keep[line]):
-                set_vertices(words, corners[line])
+        line = corners[starts[arc] : starts[arc + 1]]
+        spare = len(line) - (1 if ring[arc] else 2) - least[arc]
+        if spare > 0:
+            gone = _thin(line, ring[arc], spare, rule, words, links, heap, keep[starts[arc] : starts[arc + 1]])
+            n -= gone
+            if gone:
+                set_vertices(words, line)
+    return n
 
 
 @njit(cache=True, nogil=True)
 def _thin(
-    line: Corners,
-    ring: bool,
-    spare: int,
-    below: int,
-    shift: int,
-    words: Words,
-    back: Ints,
-    ahead: Ints,
-    heap: Ints,
-    keep: Flags,
-) -> bool:
-    """Thin one line until at most `spare` vertices are gone; clears their bits; True if any went."""
+    line: Corners, ring: bool, spare: int, rule: tuple[int, int], words: Words, links: Ints, heap: Ints, keep: Flags
+) -> int:
+    """Drop at most `spare` vertices of one line and clear their bits; how many went.
+
+    Args:
+        line: (vertex, 2).
+        ring: whether its last vertex repeats the first.
+        spare: how many may go.
+        rule: doubled area that a triangle must stay below, and the bits that a vertex takes in a key.
+        words: of `VertexBits`.
+        links: (2, vertex) room for each vertex's neighbors.
+        heap: (2 · vertex,) room for keys: every vertex enters it once, and each that goes makes room for its neighbors.
+        keep: (vertex,) unset for those that go.
+    """
+    below, shift = rule
+    back, ahead = links
     n = len(line) - 1 if ring else len(line)
-    for i in range(n):
-        back[i], ahead[i] = i - 1, i + 1
-    if ring:
-        back[0], ahead[n - 1] = n - 1, 0
     first, last = (0, n) if ring else (1, n - 1)
     size, n_gone, mask = 0, 0, (1 << shift) - 1
-    for i in range(first, last):
-        size = _offer(line, back[i], i, ahead[i], below, shift, heap, size)
+    for i in range(n):
+        back[i], ahead[i] = (i or n) - 1, (i + 1 if i < n - 1 else 0)
+        if first <= i < last:
+            size = _offer(line, back[i], i, ahead[i], below, shift, heap, size)
     while size and n_gone < spare:
         key = heap[0]
         size = _drop_top(heap, size)
-        i = key & mask
+        area, i = key >> shift, key & mask
         p, q = back[i], ahead[i]
-        if not keep[i] or _doubled_area(line, p, i, q) != key >> shift:
+        if not keep[i] or _doubled_area(line, p, i, q) != area:
             continue  # the entry is older than a neighbor's removal
-        if crowded(words, (line[p, 0], line[p, 1]), (line[i, 0], line[i, 1]), (line[q, 0], line[q, 1]), 1, 3):
+        a, b, c = (line[p, 0], line[p, 1]), (line[i, 0], line[i, 1]), (line[q, 0], line[q, 1])
+        # By Pick's theorem a triangle of half a pixel holds no pixel corner but its own.
+        if area != 1 and crowded(words, a, b, c, 1, 3):
             continue  # until a neighbor goes
         keep[i] = False
-        clear_vertex(words, line[i, 0], line[i, 1])
+        clear_vertex(words, b[0], b[1])
         n_gone += 1
         ahead[p], back[q] = q, p
         if p >= first:
             size = _offer(line, back[p], p, q, below, shift, heap, size)
         if q < last:
             size = _offer(line, p, q, ahead[q], below, shift, heap, size)
-    return n_gone > 0
+    return n_gone
+
+
+@njit(cache=True, nogil=True)
+def _pack(corners: Corners, starts: Ints, ring: Flags, keep: Flags, out: Corners, out_starts: Ints) -> None:
+    """Copy the vertices that stay; rings are closed again."""
+    n = 0
+    for arc in range(len(ring)):
+        for i in range(starts[arc], starts[arc + 1]):
+            if keep[i]:
+                out[n, 0], out[n, 1] = corners[i, 0], corners[i, 1]
+                n += 1
+        if ring[arc]:
+            out[n - 1] = out[out_starts[arc]]
+        out_starts[arc + 1] = n
 
 
 @njit(cache=True, nogil=True)
 def _doubled_area(line: Corners, p: int, i: int, q: int) -> int:
     ux, uy = np.int64(line[p, 0]) - line[i, 0], np.int64(line[p, 1]) - line[i, 1]
     vx, vy = np.int64(line[q, 0]) - line[i, 0], np.int64(line[q, 1]) - line[i, 1]
-    return abs(ux * vy - uy * vx)
+    return int(abs(ux * vy - uy * vx))
 
 
 @njit(cache=True, nogil=True)

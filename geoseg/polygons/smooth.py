@@ -25,7 +25,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from geoseg.polygons.arcs import NOTHING, Arcs
-from geoseg.polygons.vertex_bits import Corners, VertexBits, Words, clear_vertex, crowded, set_vertices
+from geoseg.polygons.vertex_bits import Corners, VertexBits, Words, clear_vertices, crowded, set_vertices
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -40,7 +40,7 @@ _LARGEST = 2**30 // UNIT
 def smooth_arcs(arcs: Arcs, bits: VertexBits, *, traced: Arcs | None = None, outer: bool = False) -> Arcs:
     """Cut the corners of arcs.
 
-    Each arc's result depends on itself and on the original vertices in its bounding box, never on other arcs of this call.
+    Each arc's result depends on itself and on the original vertices in its bounding box, never on the other arcs.
 
     Args:
         arcs: complete arcs, as traced or simplified.
@@ -64,36 +64,27 @@ def smooth_arcs(arcs: Arcs, bits: VertexBits, *, traced: Arcs | None = None, out
     move = np.full(len(arcs), outer) | ((arcs.left != NOTHING) & (arcs.right != NOTHING))
     corners = np.empty((2 * len(arcs.corners), 2), np.int32)
     starts = np.zeros(len(arcs) + 1, np.int64)
-    lines = (arcs.corners, arcs.starts, arcs.ring, move)
-    n = _smooth_all(*lines, traced.corners, traced.starts, bits.words, corners, starts)
+    lines = (arcs.corners, arcs.starts), (traced.corners, traced.starts)
+    n = _smooth_all(*lines, arcs.ring, move, bits.words, corners, starts)
     return Arcs(corners[:n].copy(), starts, arcs.left, arcs.right, arcs.ring)
 
 
 @njit(cache=True, nogil=True)
 def _smooth_all(
-    corners: Corners,
-    starts: Ints,
-    ring: Flags,
-    move: Flags,
-    traced: Corners,
-    traced_starts: Ints,
-    words: Words,
-    out: Corners,
+    arcs: tuple[Corners, Ints], traced: tuple[Corners, Ints], ring: Flags, move: Flags, words: Words, out: Corners,
     out_starts: Ints,
-) -> int:
-    """Fill `out` (vertex, 2) in 1/UNIT pixels and its offsets; the number of vertices."""
+) -> int:  # fmt: skip
+    """Fill `out` (vertex, 2) in 1/UNIT pixel and its offsets; the number of vertices. Lines are corners and offsets."""
     n = 0
     for arc in range(len(ring)):
-        line = corners[starts[arc] : starts[arc + 1]]
+        line = arcs[0][arcs[1][arc] : arcs[1][arc + 1]]
         if not move[arc] or len(line) == 2:
-            for i in range(len(line)):
-                out[n + i, 0], out[n + i, 1] = UNIT * line[i, 0], UNIT * line[i, 1]
+            out[n : n + len(line)] = UNIT * line
             n += len(line)
         else:
-            before = traced[traced_starts[arc] : traced_starts[arc + 1]]
+            before = traced[0][traced[1][arc] : traced[1][arc + 1]]
             if len(before) > len(line):
-                for i in range(len(before)):
-                    clear_vertex(words, before[i, 0], before[i, 1])
+                clear_vertices(words, before)
                 set_vertices(words, line)
             n += _smooth(line, ring[arc], words, out[n:])
             if len(before) > len(line):
@@ -108,20 +99,16 @@ def _smooth(line: Corners, ring: bool, words: Words, out: Corners) -> int:
     n = len(line) - 1 if ring else len(line)
     size = 0
     for i in range(n):
-        v = (np.int64(line[i, 0]), np.int64(line[i, 1]))
-        if not ring and i in (0, n - 1):
-            size = _append(out, size, UNIT * v[0], UNIT * v[1])
-            continue
-        p, q = (i - 1) % n, (i + 1) % n
-        back, ahead = _legs(line, ring, i)
-        a = (UNIT * v[0] + back * (line[p, 0] - v[0]), UNIT * v[1] + back * (line[p, 1] - v[1]))
-        c = (UNIT * v[0] + ahead * (line[q, 0] - v[0]), UNIT * v[1] + ahead * (line[q, 1] - v[1]))
-        b = (UNIT * v[0], UNIT * v[1])
-        if back and ahead and not crowded(words, a, b, c, UNIT, 1):
+        x, y = UNIT * int(line[i, 0]), UNIT * int(line[i, 1])
+        back, ahead = (0, 0) if not ring and i in (0, n - 1) else _legs(line, ring, i)
+        p, q = (i or n) - 1, (i + 1 if i < n - 1 else 0)
+        a = (x + back * (int(line[p, 0]) - int(line[i, 0])), y + back * (int(line[p, 1]) - int(line[i, 1])))
+        c = (x + ahead * (int(line[q, 0]) - int(line[i, 0])), y + ahead * (int(line[q, 1]) - int(line[i, 1])))
+        if back and ahead and not crowded(words, a, (x, y), c, UNIT, 1):
             size = _append(out, size, a[0], a[1])
             size = _append(out, size, c[0], c[1])
         else:
-            size = _append(out, size, b[0], b[1])
+            size = _append(out, size, x, y)
     return _close(out, size) if ring else size
 
 
@@ -131,22 +118,23 @@ def _turn(line: Corners, ring: bool, i: int) -> int:
     n = len(line) - 1 if ring else len(line)
     if not ring and i in (0, n - 1):
         return 0
-    p, q = (i - 1) % n, (i + 1) % n
+    p, q = (i or n) - 1, (i + 1 if i < n - 1 else 0)
     ux, uy = np.int64(line[i, 0]) - line[p, 0], np.int64(line[i, 1]) - line[p, 1]
     vx, vy = np.int64(line[q, 0]) - line[i, 0], np.int64(line[q, 1]) - line[i, 1]
-    return ux * vy - uy * vx
+    return int(ux * vy - uy * vx)
 
 
 @njit(cache=True, nogil=True)
 def _legs(line: Corners, ring: bool, i: int) -> tuple[int, int]:
     """How much of the edges back and ahead the cut at vertex i takes, in 1/UNIT of their lengths."""
     n = len(line) - 1 if ring else len(line)
-    p, q = (i - 1) % n, (i + 1) % n
+    p, q = (i or n) - 1, (i + 1 if i < n - 1 else 0)
     turn = _turn(line, ring, i)
     if turn == 0:
         return 0, 0
-    back = UNIT // 4 if (_turn(line, ring, p) > 0) == (turn > 0) else UNIT // 2
-    ahead = UNIT // 4 if (_turn(line, ring, q) > 0) == (turn > 0) else UNIT // 2
+    side = 1 if turn > 0 else -1
+    back = UNIT // 4 if side * _turn(line, ring, p) > 0 else UNIT // 2
+    ahead = UNIT // 4 if side * _turn(line, ring, q) > 0 else UNIT // 2
     ux, uy = (line[p, 0] - line[i, 0]) * back / UNIT, (line[p, 1] - line[i, 1]) * back / UNIT
     vx, vy = (line[q, 0] - line[i, 0]) * ahead / UNIT, (line[q, 1] - line[i, 1]) * ahead / UNIT
     base = np.sqrt((ux - vx) ** 2 + (uy - vy) ** 2)

@@ -107,8 +107,9 @@ class Tracer:
         flags = self._chains.flags[: state[MET]].copy()
         first_junction, self._n_junctions = self._n_junctions, self._n_junctions + len(flags)
         arrays, ring = self._take(int(state[DONE]))
-        arcs = Arcs(arrays.corners[: arrays.starts[-1]].copy(), arrays.starts, *arrays.sides, ring)
-        return Traced(arcs, *arrays.slots, arrays.smallest, first_junction, flags, vertices)
+        (left, right), (begins, ends) = arrays.sides, arrays.slots
+        arcs = Arcs(arrays.corners[: arrays.starts[-1]].copy(), arrays.starts, left, right, ring)
+        return Traced(arcs, begins, ends, arrays.smallest, first_junction, flags, vertices)
 
     def _take(self, n: int) -> tuple[ArcArrays, NDArray[np.bool_]]:
         """The arcs done, and which of them are rings."""

@@ -33,7 +33,7 @@ class Chains(NamedTuple):
     spare: Int32s
     """(node,) a stack of free nodes."""
     done: Ints
-    """(arc, 4) first node, second node of a ring or 0, component on the left and on the right of the walk from there."""
+    """(arc, 4) first node, second node of a ring or 0, component left and right of the walk from there."""
     flags: NDArray[np.uint8]
     """(junction,) as `Traced.junctions`."""
 
@@ -142,7 +142,7 @@ def _close(chains: Chains, end: int, new: int, left: int, right: int) -> None:
 def _new(chains: Chains, corner: tuple[int, int], slot: int) -> int:
     """A chain of one vertex, its own mate."""
     chains.state[SPARE] -= 1
-    new = chains.spare[chains.state[SPARE]]
+    new: int = chains.spare[chains.state[SPARE]]
     node = chains.node
     node[new, X], node[new, Y] = corner
     node[new, LINK], node[new, MATE] = 0, new
@@ -213,7 +213,8 @@ def _open_start(node: Int32s, one: int, columns: int) -> tuple[int, int, int]:
 def _step(node: Int32s, end: int, columns: int) -> int:
     """The first step from a chain's end as a difference of corners."""
     inner = node[end, LINK]
-    return np.sign(node[inner, Y] - node[end, Y]) * columns + np.sign(node[inner, X] - node[end, X])
+    step: int = np.sign(node[inner, Y] - node[end, Y]) * columns + np.sign(node[inner, X] - node[end, X])
+    return step
 
 
 @njit(cache=True, nogil=True)

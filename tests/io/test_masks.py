@@ -274,14 +274,22 @@ def test_any_window_is_a_crop_of_the_whole(patchy: tuple[list[MaskSource], Grid]
 
 
 def test_the_buffer_leaves_what_is_masked_and_fills_what_is_clear(patchy: tuple[list[MaskSource], Grid]) -> None:
+    """None grows where the SCL does not reach: good pixels lie beside the scene's own edge.
+
+    Mutation: that edge grown, too.
+    """
     layers, grid = patchy
     bare, wide = masked(layers, grid, grid.window), masked(layers, grid, grid.window, 47.0)
     assert np.array_equal(wide[bare > 0], bare[bare > 0])
     shape = footprint(disc(grid, 47.0))
-    for code in range(1, 6):
-        assert not (wide == code)[~binary_dilation(bare == code, shape)].any()
-    assert np.array_equal(wide > 0, binary_dilation(bare > 0, shape))
-    cloud_and_clear = binary_dilation(bare == CLOUD, shape) & (bare == 0) & ~binary_dilation(bare == UNUSABLE, shape)
+    bad = masked(layers[1:], grid, grid.window) == UNUSABLE
+    grown = {code: bare == code for code in range(1, 5)} | {UNUSABLE: bad}
+    for code, seeds in grown.items():
+        assert not ((wide == code) & (bare != code))[~binary_dilation(seeds, shape)].any()
+    anything = np.any([binary_dilation(seeds, shape) for seeds in grown.values()], axis=0)
+    assert np.array_equal(wide > 0, anything | (bare > 0))
+    assert (bare[:, -8:] == UNUSABLE).all()
+    cloud_and_clear = binary_dilation(bare == CLOUD, shape) & (bare == 0) & ~binary_dilation(bad, shape)
     assert (wide[cloud_and_clear] == CLOUD).all()
 
 
@@ -354,13 +362,19 @@ def touched(path: Path) -> Path:
 def test_polygon_layers_that_are_refused(tmp_path: Path) -> None:
     grid = utm_grid(4, 4)
     good = str(write_polygons(tmp_path / "good.gpkg", box(*spot(grid, 0, 2), *spot(grid, 2, 0))))
-    away = str(write_polygons(tmp_path / "away.gpkg", box(*spot(grid, 5, 2), *spot(grid, 9, 0))))
     text = tmp_path / "notes.txt"
     text.write_text("no layer at all")
     assert "rule 's2-scl' is for rasters only" in refusal(UsageError, good, "s2-scl", REASONS, grid)
     assert "not for cloud, shadow" in refusal(UsageError, good, None, ("cloud", "shadow"), grid)
-    assert "does not touch the scene" in refusal(InputError, away, None, REASONS, grid)
     assert "no polygons either" in refusal(InputError, str(text), None, REASONS, grid)
+
+
+def test_polygons_of_elsewhere_mask_nothing(tmp_path: Path) -> None:
+    """A region's layer serves all its scenes, those without a cloud, too."""
+    grid = utm_grid(4, 4)
+    away = write_polygons(tmp_path / "away.gpkg", box(*spot(grid, 5, 2), *spot(grid, 9, 0)))
+    source = open_mask(MaskRequest(str(away), None, REASONS), grid)
+    assert not masked([source], grid, grid.window, 50.0).any()
 
 
 def test_a_damaged_block_is_told_with_its_place(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
-import scipy.ndimage
+import scipy.ndimage  # type: ignore[import-untyped]
 import shapely
 from numpy.typing import NDArray
 
@@ -83,7 +85,8 @@ def slow_arcs(numbers: NDArray[np.int64]) -> Arcs:
             # The first step of a ring's smallest corner goes east: its other edge goes south, which comes later.
             for step in lattice.steps(at):
                 if (at, step) not in used:
-                    found.append((walk(lattice, at, step, used), *lattice.sides(at, step), ring))
+                    line = walk(lattice, at, step, used)
+                    found.append((line, *lattice.sides(at, step), ring))
     return pack(found)
 
 
@@ -121,21 +124,23 @@ def part(arcs: Arcs, which: NDArray[np.int64]) -> Arcs:
     return Arcs(corners, starts, arcs.left[which], arcs.right[which], arcs.ring[which])
 
 
-def slow_polygons(corners: NDArray, starts: NDArray, left: NDArray, right: NDArray) -> list[shapely.Polygon]:
+def slow_polygons(
+    corners: NDArray[Any], starts: NDArray[Any], left: NDArray[Any], right: NDArray[Any]
+) -> list[shapely.Polygon]:
     """One polygon a component, y upward; from whatever the arcs have become.
 
     Raises:
         AssertionError: a component encloses no area, or several.
     """
     xy = corners * np.array([1.0, -1.0])
-    lines = [xy[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    lines = [xy[a:b] for a, b in pairwise(starts)]
     out = []
     for component in range(max(left.max(initial=NOTHING), right.max(initial=NOTHING)) + 1):
         edges = set()  # directed, the component on their left
         around = [(line, left[i] == component) for i, line in enumerate(lines) if component in (left[i], right[i])]
         for line, forward in around:
             way = (line if forward else line[::-1]).tolist()
-            edges |= {(*a, *b) for a, b in zip(way[:-1], way[1:], strict=True)}
+            edges |= {(*a, *b) for a, b in pairwise(way)}
         faces = shapely.get_parts(shapely.polygonize([shapely.LineString(line) for line, _ in around]))
         mine = [face for face in faces if is_inside(face, edges)]
         assert len(mine) == 1, f"component {component} has {len(mine)} faces"
@@ -145,4 +150,4 @@ def slow_polygons(corners: NDArray, starts: NDArray, left: NDArray, right: NDArr
 
 def is_inside(face: shapely.Polygon, edges: set[tuple[float, ...]]) -> bool:
     ring = shapely.get_coordinates(shapely.orient_polygons(face).exterior).tolist()
-    return any((*a, *b) in edges for a, b in zip(ring[:-1], ring[1:], strict=True))
+    return any((*a, *b) in edges for a, b in pairwise(ring))
