@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,31 @@ def dataset_for(band: BandSource, grid: Grid) -> Any:
     Raises:
         InputError: the file cannot be opened (any more).
     """
+    return _chain(band, grid)[1 if band.warped else 0]
+
+
+def presence_for(band: BandSource, grid: Grid) -> Any:
+    """The open dataset that tells where a band has data: as `dataset_for`, but seen by the nearest neighbor.
+
+    Bilinear pixels have a value wherever one of their four sources has one: nodata would lose a rim of half a pixel.
+
+    Raises:
+        InputError: the file cannot be opened (any more).
+    """
+    chain = _chain(band, grid)
+    if not band.warped or band.nearest:
+        return chain[-1]
+    if len(chain) == 2:  # on the same open file, whose blocks are decoded once for both
+        chain.append(_seen_through(chain[0], replace(band, nearest=True), grid))
+    return chain[2]
+
+
+def _chain(band: BandSource, grid: Grid) -> list[Any]:
+    """The file and what sees it through another grid."""
     key = (band.path, _version(band.path), band.validity, (grid, band.nearest) if band.warped else None)
     if key in _handles.open:
         _handles.open.move_to_end(key)
-        return _handles.open[key][-1]
+        return _handles.open[key]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -52,7 +74,7 @@ def dataset_for(band: BandSource, grid: Grid) -> Any:
     while len(_handles.open) > MAX_OPEN:
         _, oldest = _handles.open.popitem(last=False)
         _close(oldest)
-    return chain[-1]
+    return chain
 
 
 def _version(path: str) -> tuple[int, int, int]:
@@ -95,6 +117,8 @@ def _seen_through(dataset: Any, band: BandSource, grid: Grid) -> Any:
         tolerance=1e-6,
         src_nodata=nodata,
         nodata=nodata,
+        # Else nodata of one band counts as data as long as another band holds something else.
+        UNIFIED_SRC_NODATA="NO",
         # Without a nodata value only an alpha band tells where the file has pixels at all.
         add_alpha=nodata is None and band.validity.alpha is None,
     )

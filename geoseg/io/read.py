@@ -16,7 +16,7 @@ from geoseg.arrays import Chip
 from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.io.burn import burned
-from geoseg.io.handles import dataset_for
+from geoseg.io.handles import dataset_for, presence_for
 from geoseg.io.masks import masked
 from geoseg.io.scene import BandSource, Scene, path_name
 
@@ -110,11 +110,12 @@ def _by_file(scene: Scene) -> Iterator[tuple[list[int], list[BandSource]]]:
 def _read_file(
     scene: Scene, bands: list[BandSource], to: list[int], window: Window, data: NDArray[Any], present: Bools
 ) -> None:
-    dataset = dataset_for(bands[0], scene.grid)
+    dataset, seen = dataset_for(bands[0], scene.grid), presence_for(bands[0], scene.grid)
     spot = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
     try:
         pixels = dataset.read([band.index for band in bands], window=spot)
-        usable = _usable(dataset, bands[0], spot, pixels)
+        stored = pixels if seen is dataset else seen.read([band.index for band in bands], window=spot)
+        usable = _usable(seen, bands[0], spot, stored) & np.isfinite(pixels)
     except RasterioIOError as error:
         cause = str(error.__cause__ or error).strip().splitlines()[0]
         raise InputError(
@@ -128,7 +129,7 @@ def _read_file(
 def _usable(dataset: Any, band: BandSource, spot: RasterioWindow, pixels: NDArray[Any]) -> Bools:
     """(band, row, col) by the file's one rule; NaN and ±inf are never usable."""
     rule = band.validity
-    usable = np.isfinite(pixels) if pixels.dtype.kind == "f" else np.ones(pixels.shape, bool)
+    usable: Bools = np.isfinite(pixels)
     if rule.nodata is not None:
         if not np.isnan(rule.nodata):
             usable &= pixels != _as_stored(rule.nodata, pixels.dtype)

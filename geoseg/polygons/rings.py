@@ -27,6 +27,7 @@ from geoseg.polygons.ring_kernels import PASSED, PENDING, Web, copy_rings, link_
 from geoseg.polygons.trace import Traced
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 _WORTH_COMPACTING = 1 << 14
 
 
@@ -103,15 +104,15 @@ class ArcPool:
         self._leaving.extend(np.full((len(traced.junctions), 4), PENDING, np.int32))
         slots = np.stack([traced.begins, traced.ends], axis=1)
         place_slots(slots.reshape(-1), self._serial.values[:known], traced.first_junction)
-        self._put(arcs, slots, traced.smallest)
-
-    def _put(self, arcs: Arcs, slots: Ints, smallest: Ints) -> None:
-        first = len(self)
-        self._starts.extend(len(self._corners) + arcs.starts[1:])
-        self._corners.extend(arcs.corners)
         sides = np.stack([arcs.left, arcs.right], axis=1)
+        self._put(arcs.corners, arcs.starts, sides, slots, traced.smallest, sides == NOTHING)
+
+    def _put(self, corners: NDArray[Any], starts: Ints, sides: Ints, slots: Ints, smallest: Ints, gone: Bools) -> None:
+        first = len(self)
+        self._starts.extend(len(self._corners) + starts[1:])
+        self._corners.extend(corners)
         self._sides.extend(sides)
-        self._gone.extend(sides == NOTHING)
+        self._gone.extend(gone)
         self._slots.extend(slots)
         self._smallest.extend(smallest)
         self._next.extend(np.empty(sides.shape, np.int32))
@@ -166,5 +167,4 @@ class ArcPool:
         for column, values in ((self._serial, serial), (self._edges, edges), (self._leaving, leaving)):
             column.extend(values[met])
         self._head[sides[~gone]] = -1
-        ring = slots[:, 0] < 0
-        self._put(Arcs(corners, starts, sides[:, 0], sides[:, 1], ring), slots, smallest)
+        self._put(corners, starts, sides, slots, smallest, gone)

@@ -23,6 +23,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from geoseg.errors import InputError
 from geoseg.polygons.arcs import NOTHING, Arcs
 from geoseg.polygons.vertex_bits import Corners, VertexBits, Words, clear_vertex, crowded, set_vertices
 
@@ -78,7 +79,8 @@ def simplify_arcs(arcs: Arcs, bits: VertexBits, lenses: Lenses, *, tolerance_px2
         order, which need not be its smallest, and its first step may go anywhere.
 
     Raises:
-        ValueError: the tolerance is negative or not a number, or an arc has too many vertices.
+        ValueError: the tolerance is negative or not a number.
+        InputError: an arc has more vertices (2²⁸ in a raster of 100 000²) than 64-bit keys can order.
     """
     if not tolerance_px2 >= 0:
         raise ValueError(f"tolerance of {tolerance_px2} px²: give an area ≥ 0.")
@@ -87,7 +89,7 @@ def simplify_arcs(arcs: Arcs, bits: VertexBits, lenses: Lenses, *, tolerance_px2
     longest = int(np.diff(arcs.starts).max())
     shift = longest.bit_length()
     if 2 * int(arcs.corners.max()) ** 2 >= 2 ** (_KEY_BITS - shift):
-        raise ValueError(f"an arc of {longest} vertices cannot be simplified in 64 bits: split it.")
+        raise InputError(f"an arc of {longest} vertices cannot be simplified in 64 bits: split it.")
     below = math.ceil(min(2.0 * tolerance_px2, _LARGEST))
     least = np.empty(len(arcs), np.int64)
     _set_least(arcs.corners, arcs.starts, arcs.ring, arcs.left, arcs.right, lenses.last_row, lenses.n_arcs, least)

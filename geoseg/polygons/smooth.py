@@ -11,11 +11,11 @@ lose little. Both legs shrink until v is no farther than half a pixel from the c
             n'                   n'
 
 Why no two lines can cross or touch then: a cut is made only if its closed triangle p' v n' holds no original vertex but
-v. The lines do not cross before, so no line can pass through a triangle without a vertex: each triangle is free of all
-other lines, hence of the two sides of every other triangle, and two triangles whose third sides alone might meet
-are disjoint. So all cuts can be made at once, on simplified lines as well, since their vertices are original
-ones. p' and n' must lie exactly on the old edges for that: they divide them in 1/1024, so smoothed arcs are whole
-numbers of 1/1024 pixel.
+v, be it of another line or a dropped one of its own. The lines do not cross before, so no line can pass through a
+triangle without a vertex: each triangle is free of all other lines, hence of the two old sides of every other triangle,
+and two triangles whose third sides alone might meet are disjoint. So all cuts can be made at once, on simplified
+lines as well, since their vertices are original ones. p' and n' must lie exactly on the old edges for that: they
+divide them in 1/1024, so smoothed arcs are whole numbers of 1/1024 pixel.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from geoseg.errors import InputError
 from geoseg.polygons.arcs import NOTHING, Arcs
-from geoseg.polygons.vertex_bits import Corners, VertexBits, Words, clear_vertices, crowded, set_vertices
+from geoseg.polygons.vertex_bits import Corners, VertexBits, Words, crowded
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -37,16 +38,14 @@ FARTHEST = 0.5
 _LARGEST = 2**30 // UNIT
 
 
-def smooth_arcs(arcs: Arcs, bits: VertexBits, *, traced: Arcs | None = None, outer: bool = False) -> Arcs:
+def smooth_arcs(arcs: Arcs, bits: VertexBits, *, outer: bool = False) -> Arcs:
     """Cut the corners of arcs.
 
     Each arc's result depends on itself and on the original vertices in its bounding box, never on the other arcs.
 
     Args:
         arcs: complete arcs, as traced or simplified.
-        bits: all original vertices in the rows of the arcs, those of incomplete arcs included. Unchanged afterwards.
-        traced: the same arcs before simplification, so that their dropped vertices do not stand in their way;
-            None: they were not simplified. (Dropped vertices of other arcs do: a few corners stay.)
+        bits: all original vertices in the rows of the arcs, those of incomplete arcs included; only read.
         outer: whether arcs that border nodata, skipped classes or the raster's frame are smoothed, too.
 
     Returns:
@@ -54,41 +53,30 @@ def smooth_arcs(arcs: Arcs, bits: VertexBits, *, traced: Arcs | None = None, out
         A ring starts at or next to its first vertex.
 
     Raises:
-        ValueError: `traced` are not as many arcs, or the raster has more than 2²⁰ rows or columns.
+        InputError: the raster has more than 2²⁰ rows or columns.
     """
-    traced = arcs if traced is None else traced
-    if len(traced) != len(arcs):
-        raise ValueError(f"{len(arcs)} arcs were made of {len(traced)}: give the same arcs before simplification.")
     if arcs.corners.max(initial=0) > _LARGEST:
-        raise ValueError(f"a raster of {arcs.corners.max()} rows or columns is too large to smooth: split it.")
+        raise InputError(f"a raster of {arcs.corners.max()} rows or columns is too large to smooth: split it.")
     move = np.full(len(arcs), outer) | ((arcs.left != NOTHING) & (arcs.right != NOTHING))
     corners = np.empty((2 * len(arcs.corners), 2), np.int32)
     starts = np.zeros(len(arcs) + 1, np.int64)
-    lines = (arcs.corners, arcs.starts), (traced.corners, traced.starts)
-    n = _smooth_all(*lines, arcs.ring, move, bits.words, corners, starts)
+    n = _smooth_all(arcs.corners, arcs.starts, arcs.ring, move, bits.words, corners, starts)
     return Arcs(corners[:n].copy(), starts, arcs.left, arcs.right, arcs.ring)
 
 
 @njit(cache=True, nogil=True)
 def _smooth_all(
-    arcs: tuple[Corners, Ints], traced: tuple[Corners, Ints], ring: Flags, move: Flags, words: Words, out: Corners,
-    out_starts: Ints,
-) -> int:  # fmt: skip
-    """Fill `out` (vertex, 2) in 1/UNIT pixel and its offsets; the number of vertices. Lines are corners and offsets."""
+    corners: Corners, starts: Ints, ring: Flags, move: Flags, words: Words, out: Corners, out_starts: Ints
+) -> int:
+    """Fill `out` (vertex, 2) in 1/UNIT pixel and its offsets; the number of vertices."""
     n = 0
     for arc in range(len(ring)):
-        line = arcs[0][arcs[1][arc] : arcs[1][arc + 1]]
+        line = corners[starts[arc] : starts[arc + 1]]
         if not move[arc] or len(line) == 2:
             out[n : n + len(line)] = UNIT * line
             n += len(line)
         else:
-            before = traced[0][traced[1][arc] : traced[1][arc + 1]]
-            if len(before) > len(line):
-                clear_vertices(words, before)
-                set_vertices(words, line)
             n += _smooth(line, ring[arc], words, out[n:])
-            if len(before) > len(line):
-                set_vertices(words, before)
         out_starts[arc + 1] = n
     return n
 
@@ -137,10 +125,11 @@ def _legs(line: Corners, ring: bool, i: int) -> tuple[int, int]:
     ahead = UNIT // 4 if side * _turn(line, ring, q) > 0 else UNIT // 2
     ux, uy = (line[p, 0] - line[i, 0]) * back / UNIT, (line[p, 1] - line[i, 1]) * back / UNIT
     vx, vy = (line[q, 0] - line[i, 0]) * ahead / UNIT, (line[q, 1] - line[i, 1]) * ahead / UNIT
-    base = np.sqrt((ux - vx) ** 2 + (uy - vy) ** 2)
-    height = abs(ux * vy - uy * vx) / base
-    if height > FARTHEST:
-        back, ahead = int(back * FARTHEST / height), int(ahead * FARTHEST / height)
+    wx, wy = vx - ux, vy - uy
+    along = min(max(-(ux * wx + uy * wy) / (wx * wx + wy * wy), 0.0), 1.0)
+    moved = np.sqrt((ux + along * wx) ** 2 + (uy + along * wy) ** 2)
+    if moved > FARTHEST:
+        back, ahead = int(back * FARTHEST / moved), int(ahead * FARTHEST / moved)
     return back, ahead
 
 

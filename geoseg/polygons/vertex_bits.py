@@ -63,13 +63,6 @@ def set_vertices(words: Words, corners: Corners) -> None:
 
 
 @njit(cache=True, nogil=True)
-def clear_vertices(words: Words, corners: Corners) -> None:
-    """Unset the bit of each of the (vertex, 2) corners."""
-    for i in range(len(corners)):
-        clear_vertex(words, corners[i, 0], corners[i, 1])
-
-
-@njit(cache=True, nogil=True)
 def clear_vertex(words: Words, col: int, row: int) -> None:
     """Unset the bit of one corner."""
     words[row, col >> 6] &= ~(_ONE << np.uint64(col & 63))

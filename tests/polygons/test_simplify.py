@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
-from arc_maps import TOLERANCES, ArcMap, arc_maps, lines, random_codes, smooth_codes
+from arc_maps import TOLERANCES, ArcMap, arc_maps, lines, smooth_codes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_arcs import last_rows, pack, part, slow_polygons, text_map
@@ -186,7 +186,7 @@ def test_a_tolerance_below_zero_is_refused(tolerance: float) -> None:
 
 
 def seeded_maps() -> list[ArcMap]:
-    return [ArcMap.of(random_codes(np.random.default_rng(seed))) for seed in range(60)]
+    return [ArcMap.of(smooth_codes(32, sigma, seed)) for sigma in (0.8, 1.5) for seed in range(6)]
 
 
 def broken_maps(*, see: bool, count: bool) -> int:

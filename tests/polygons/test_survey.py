@@ -30,7 +30,7 @@ def surveyed(codes: NDArray[Any], band_rows: int | None, **options: Any) -> Surv
 
 def slow_table(codes: NDArray[Any], scores: NDArray[Any]) -> list[tuple[int, ...]]:
     numbers = components(np.where(codes == NODATA, NOTHING, codes.astype(np.int64)))
-    table = []
+    table: list[tuple[int, ...]] = []
     for number in range(numbers.max() + 1):
         places = np.flatnonzero(numbers == number)
         last_row = places[-1] // codes.shape[1]
@@ -66,7 +66,7 @@ def test_a_component_that_meets_itself_below_the_seam_is_one() -> None:
 
 def test_mutation_seam_union_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     unite = survey_module._unite_over_seams
-    monkeypatch.setattr(survey_module, "_unite_over_seams", lambda n, pairs: unite(n, []))
+    monkeypatch.setattr(survey_module, "_unite_over_seams", lambda n, _: unite(n, []))
     assert len(surveyed(U, 1).components) == 5
 
 

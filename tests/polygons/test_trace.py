@@ -14,6 +14,7 @@ from slow_arcs import components, slow_arcs
 from geoseg.polygons import trace, trace_kernels
 from geoseg.polygons.arcs import NOTHING, Arcs
 from geoseg.polygons.trace import Traced, Tracer
+from geoseg.polygons.trace_kernels import EAST, SOUTH, WEST
 
 Line = tuple[tuple[tuple[int, int], ...], int, int, bool]
 
@@ -39,12 +40,16 @@ def lines(*arcs: Arcs) -> list[Line]:
     return out
 
 
+def oracle(numbers: NDArray[np.int32]) -> Arcs:
+    return slow_arcs(numbers.astype(np.int64))
+
+
 @given(class_maps())
 def test_arcs_are_those_of_the_slow_tracer(codes: NDArray[Any]) -> None:
     numbers = numbered(codes)
     traced = trace_rows(numbers, len(codes) + 1)
     assert len(traced) == 1
-    assert sorted(lines(traced[0].arcs)) == sorted(lines(slow_arcs(numbers)))
+    assert sorted(lines(traced[0].arcs)) == sorted(lines(oracle(numbers)))
 
 
 @given(class_maps())
@@ -69,7 +74,7 @@ def test_slices_of_any_height_give_the_same_arcs_in_the_same_order(codes: NDArra
 def test_vertices_are_told_before_their_arc_is_complete(codes: NDArray[Any]) -> None:
     """Every vertex in the rows swept is known, those of pending arcs, too."""
     numbers = numbered(codes)
-    every = {corner for line in lines(slow_arcs(numbers)) for corner in line[0]}
+    every = {corner for line in lines(oracle(numbers)) for corner in line[0]}
     for row, part in enumerate(trace_rows(numbers, 1)):
         assert {(col, y) for col, y in part.vertices.tolist()} == {corner for corner in every if corner[1] == row}
 
@@ -79,7 +84,7 @@ def test_special_shapes(name: str) -> None:
     numbers = numbered(text_codes(SHAPES[name]))
     for rows in range(1, len(numbers) + 2):
         got = lines(*(part.arcs for part in trace_rows(numbers, rows)))
-        assert sorted(got) == sorted(lines(slow_arcs(numbers)))
+        assert sorted(got) == sorted(lines(oracle(numbers)))
 
 
 def test_one_pixel_by_hand() -> None:
@@ -108,18 +113,16 @@ def test_slots_say_where_an_arc_leaves_its_junctions() -> None:
 
 def test_mutation_a_straight_t_is_no_junction(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the third line's end there, the arc along the straight line has two components on one side."""
-    codes = text_codes("11 23")
-    kept = trace_kernels._meet.py_func
+    numbers = numbered(text_codes("11 23"))
+    names = interpreted(trace_kernels)
+    meet = names["_meet"]
 
     def blind(chains: Any, edges: int, corner: Any, sides: Any, running: int, slot: int) -> int:
-        straight = edges == 14  # east, south, west
-        if straight:
-            chains.hanging[corner[0]] = names["_new"](chains, corner, slot + 2)
-            return running
-        return int(type(names["_meet"])(kept.__code__, names)(chains, edges, corner, sides, running, slot))
+        if edges != EAST + SOUTH + WEST:
+            return int(meet(chains, edges, corner, sides, running, slot))
+        chains.hanging[corner[0]] = names["_new"](chains, corner, slot + 2)
+        return running
 
-    names = interpreted(trace_kernels)
-    names["_meet"], real = blind, names["_meet"]
-    assert real is not blind
+    names["_meet"] = blind
     monkeypatch.setattr(trace, "sweep", names["sweep"])
-    assert sorted(lines(trace_rows(numbered(codes), 3)[0].arcs)) != sorted(lines(slow_arcs(numbered(codes))))
+    assert sorted(lines(trace_rows(numbers, 3)[0].arcs)) != sorted(lines(oracle(numbers)))
