@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from geoseg.settings import RunSettings
     from geoseg.stories.inspect import InfoReport, PlanReport
+    from geoseg.stories.regions import ClassChange
     from geoseg.stories.segment import Summary
 
 INPUTS = click.argument("inputs", nargs=-1, required=True)
@@ -84,7 +85,9 @@ def run(inputs: tuple[str, ...], folder: Path, as_json: bool, quiet: bool, **par
             bar.close()
         results.append(asdict(result))
         if not as_json:
-            _report(result.summary, result.record, bar, up_to_date=result.up_to_date, polygons=result.n_polygons)
+            _report(
+                result.summary, result.record, bar, _changed(result.changed, one), result.up_to_date, result.n_polygons
+            )
     if as_json:
         show(lambda: _one_or_each(results, settings) | ({"failed": failed} if failed else {}), list, as_json=True)
     if failed:
@@ -113,7 +116,7 @@ def segment(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, *
     if as_json:
         show(lambda: asdict(result), list, as_json=True)
     else:
-        _report(result.summary, result.classes, bar, up_to_date=result.up_to_date)
+        _report(result.summary, result.classes, bar, [], result.up_to_date)
 
 
 @main.command()
@@ -121,20 +124,30 @@ def segment(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, *
 @click.option(
     "-o", "--out", "output", required=True, type=click.Path(path_type=Path), help=".gpkg .shp .fgb .geojson .parquet"
 )
-@with_options(VECTOR, LEGEND, SCORES, OUTPUT, COMMON)
-def vectorize(classes: Path, output: Path, as_json: bool, quiet: bool, **params: Any) -> None:  # noqa: ARG001
+@with_options(VECTOR, LEGEND, SCORES)
+@click.option("--raster-out", type=click.Path(path_type=Path), help="Also write the generalized class raster, .tif.")
+@with_options(OUTPUT, COMMON)
+def vectorize(
+    classes: Path,
+    output: Path,
+    raster_out: Path | None,
+    as_json: bool,
+    quiet: bool,  # noqa: ARG001
+    **params: Any,
+) -> None:
     """Class raster (anyone's) → polygons; the format follows the suffix."""
     from geoseg.console import summary_table
     from geoseg.stories.vectorize import vectorize as story
 
     settings = settings_from(params)
-    result = story(classes, output, settings.vector, settings.output)
+    result = story(classes, output, settings.vector, settings.output, raster_out)
 
     def lines() -> list[str]:
         done = "up to date" if result.up_to_date else "written"
         made = {name: area / 1e4 for name, area in result.area_m2.items() if result.count[name]}
         skipped = [f"without polygons: {', '.join(settings.vector.skip_classes)}"] * bool(settings.vector.skip_classes)
-        return [summary_table(made), *skipped, f"{result.n_polygons} polygons in {output} ({done})"]
+        changed = _changed(result.changed, settings)
+        return [summary_table(made), *skipped, *changed, f"{result.n_polygons} polygons in {output} ({done})"]
 
     show(lambda: asdict(result), lines, as_json=as_json)
 
@@ -233,7 +246,18 @@ def _one_or_each(results: list[dict[str, Any]], settings: RunSettings) -> dict[s
     return {"scenes": results} if settings.read.together == "each" else results[0]
 
 
-def _report(summary: Summary, where: Path, bar: Bar, *, up_to_date: bool, polygons: int | None = None) -> None:
+def _changed(changes: Sequence[ClassChange], settings: RunSettings) -> list[str]:
+    """What the minimum mapping unit did; nothing without one."""
+    from geoseg.console import format_hectares
+
+    if settings.vector.mmu is None and settings.vector.mmu_class is None:
+        return []
+    return [f"{format_hectares(sum(change.area_m2 for change in changes) / 1e4)} ha changed class"]
+
+
+def _report(
+    summary: Summary, where: Path, bar: Bar, changed: list[str], up_to_date: bool, polygons: int | None = None
+) -> None:
     from geoseg.console import summary_table
 
     for warning in summary.warnings:
@@ -246,6 +270,8 @@ def _report(summary: Summary, where: Path, bar: Bar, *, up_to_date: bool, polygo
             masked_ha={reason: area / 1e4 for reason, area in summary.masked_m2.items()},
         )
     )
+    for line in changed:
+        click.echo(line)
     count = "" if polygons is None else f"{polygons} polygons, "
     click.echo(f"{count}{'up to date' if up_to_date else 'written'}: {where}")
 

@@ -123,6 +123,31 @@ VECTOR = (
     click.option(
         "--skip-classes", "vector__skip_classes", type=Words(), help="Classes (name or code) without polygons."
     ),
+    click.option("--mmu", "vector__mmu", help="Smaller areas go to a neighbor: 0.5ha · 5000m2 · 9px.  [default: none]"),
+    click.option("--mmu-class", "vector__mmu_class", help="Other units for some classes: water=0.1ha,7=9px"),
+    click.option("--keep-class", "vector__keep_class", type=Words(), help="Classes that never go to a neighbor."),
+    click.option(
+        "--mmu-connect",
+        "vector__mmu_connect",
+        type=click.Choice(["4", "8"]),
+        callback=lambda _ctx, _param, value: value and int(value),
+        help="8: pieces that meet at corners are measured together.  [default: 4]",
+    ),
+    click.option(
+        "--simplify",
+        "vector__simplify",
+        type=float,
+        metavar="M",
+        help="Drop corners of less than M² ground meters (lon/lat: as in the middle row); neighbors stay matched.",
+    ),
+    click.option(
+        "--simplify-outer",
+        "vector__simplify_outer",
+        is_flag=True,
+        default=None,
+        help="Shape lines along nodata and the frame, too.",
+    ),
+    click.option("--smooth", "vector__smooth", is_flag=True, default=None, help="Cut the corners of the staircase."),
 )
 
 LEGEND = (

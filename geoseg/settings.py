@@ -174,6 +174,22 @@ class VectorSettings(_Strict):
     """Formats that `run` writes: gpkg, shp, fgb, geojson, parquet."""
     skip_classes: tuple[str, ...] = ()
     """Class names or codes that get no polygons."""
+    mmu: str | None = None
+    """Minimum mapping unit, `0.5ha`, `5000m2` or `9px`: smaller components go to the neighbor with the longest border;
+    None: all stay."""
+    mmu_class: str | None = None
+    """Minimum mapping units of single classes, `water=0.1ha,10=9px`, by name or code."""
+    keep_class: tuple[str, ...] = ()
+    """Class names or codes that are never given away, however small."""
+    mmu_connect: Literal[4, 8] = 4
+    """With 8 components that meet at corners count as one when they are measured; polygons stay as they are."""
+    simplify: float = 0.0
+    """Tolerance in ground meters: corners whose triangle with their neighbors is smaller than its square go. Where
+    pixels differ in area, those in the middle row of the raster say how many pixels a meter is."""
+    simplify_outer: bool = False
+    """Simplify and smooth lines along nodata and the raster's frame, too."""
+    smooth: bool = False
+    """Cut the corners of the staircase; no line moves by more than half a pixel."""
     scores: Path | None = None
     """Confidence raster; None: the sibling `*.confidence.tif`, if any."""
     legend: str | None = None
@@ -186,6 +202,7 @@ class VectorSettings(_Strict):
 
     def __post_init__(self) -> None:
         self._take("skip_classes", _words)
+        self._take("keep_class", _words)
         self._take("scores", _path)
         self._take("zones", _path)
         # `.GPKG` is gpkg, and gpkg twice is gpkg.
@@ -196,6 +213,13 @@ class VectorSettings(_Strict):
                 raise UsageError(f"--format {name!r} is unknown; geoseg writes {', '.join(known)}.")
         if not self.formats:
             raise UsageError(f"--format is empty; geoseg writes {', '.join(known)}.")
+        self._check_shaping()
+
+    def _check_shaping(self) -> None:
+        if self.mmu_connect not in {4, 8}:
+            raise UsageError(f"--mmu-connect {self.mmu_connect} is not 4 or 8.")
+        if not 0 <= self.simplify < math.inf:
+            raise UsageError(f"--simplify {self.simplify:g} must be meters, 0 or more.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,8 @@ def open_class_raster(path: Path, *, assume_crs: str | None = None, legend: Lege
 
 
 def scene_name(raster: Path) -> str:
-    """Name of the scene that a class raster was made from: `scene.classes.tif` → `scene`."""
-    return raster.stem.removesuffix(".classes")
+    """Name of the scene that a class raster was made from: `scene.classes.tif`, `scene.raw.tif` → `scene`."""
+    return raster.stem.removesuffix(".classes").removesuffix(".raw")
 
 
 def read_codes(raster: ClassRaster, window: Window | None = None) -> NDArray[Any]:
@@ -104,11 +104,35 @@ def read_codes(raster: ClassRaster, window: Window | None = None) -> NDArray[Any
     window = window or raster.grid.window
     if window.intersection(raster.grid.window) != window:
         raise ValueError(f"{window} is not inside {raster.path} ({raster.grid.width} × {raster.grid.height}).")
+    with _opened(raster.path) as dataset:
+        return _codes(raster, dataset, window)
+
+
+@contextmanager
+def opened_rows(raster: ClassRaster) -> Iterator[Callable[[int, int], NDArray[Any]]]:
+    """A function that gives codes (row, col) of rows first … last - 1 like `read_codes`, from a file kept open.
+
+    Blocks that two calls share stay in GDAL's cache. The function is for one thread.
+
+    Raises:
+        InputError: the file cannot be opened; the function raises it when rows cannot be read.
+    """
+    with ExitStack() as stack:
+        with _told(raster.path):
+            dataset = stack.enter_context(_dataset(raster.path))
+
+        def read_rows(first: int, last: int) -> NDArray[Any]:
+            with _told(raster.path):
+                return _codes(raster, dataset, Window(0, first, raster.grid.width, last - first))
+
+        yield read_rows
+
+
+def _codes(raster: ClassRaster, dataset: Any, window: Window) -> NDArray[Any]:
     table = np.full(MAX_CODE + 2, raster.scheme.nodata, raster.scheme.dtype)
     for value, code in raster.code_of.items():
         table[value] = code
-    with _opened(raster.path) as dataset:
-        data, valid = _read(dataset, window)
+    data, valid = _read(dataset, window)
     if data.dtype not in (np.uint8, np.uint16):
         whole = (data >= 0) & (data <= MAX_CODE) & (data == np.floor(data))
         data = np.where(whole, data, MAX_CODE + 1).astype(np.uint16)
@@ -120,13 +144,24 @@ def read_codes(raster: ClassRaster, window: Window | None = None) -> NDArray[Any
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
+    with _told(path), _dataset(path) as dataset:
+        yield dataset
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """GDAL's errors as ours."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"), rasterio.open(path) as dataset:
-                yield dataset
+        yield
     except (RasterioError, CPLE_BaseError, CRSError) as error:
         raise InputError(f"{path} cannot be read as a class raster: {error.__cause__ or error}") from error
+
+
+def _dataset(path: Path) -> Any:
+    # Threads are a matter of opening only.
+    with warnings.catch_warnings(), rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"):
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path)
 
 
 def _check_band(path: Path, dataset: Any) -> None:

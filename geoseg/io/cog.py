@@ -45,6 +45,12 @@ _COG_OPTIONS = {
 }
 
 
+def class_cog_files(destination: Path) -> tuple[Path, Path, Path]:
+    """What `write_class_cog` writes: the TIFF, its `.aux.xml` (names and table) and its `.qml` (style for QGIS)."""
+    names = destination.with_name(f"{destination.name}.aux.xml")
+    return destination, names, destination.with_suffix(".qml")
+
+
 def write_class_cog(
     spool: RasterSpool, destination: Path, *, scheme: ClassScheme, tags: Mapping[str, str]
 ) -> list[Path]:
@@ -57,7 +63,7 @@ def write_class_cog(
         tags: more metadata items: model, version, …
 
     Returns:
-        The files written: the TIFF, its `.aux.xml` (names and attribute table) and its `.qml` (style for QGIS).
+        The files written, `class_cog_files`.
 
     Raises:
         OutputError: the disk refuses, or what was written does not read back.
@@ -76,7 +82,7 @@ def write_class_cog(
     classes = json.dumps(scheme.to_json(), ensure_ascii=False)
     _copy(spool, destination, band, {**tags, CLASSES_TAG: classes}, overviews="MODE")
     _read_back(spool, destination, nodata=scheme.nodata)
-    names, style = destination.with_name(f"{destination.name}.aux.xml"), destination.with_suffix(".qml")
+    _, names, style = class_cog_files(destination)
     if not names.is_file():
         raise OutputError(f"GDAL did not write the class names of {destination} into {names.name}.")
     with posix.disk_errors("style", style):

@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
-from geoseg.io.polygon_rows import SCHEMA, batches
-from geoseg.polygons.table import Polygons
+from geoseg.io.polygon_rows import SCHEMA, StoredPolygons
 
 
-def write_parquet(polygons: Polygons, path: Path, about: Mapping[str, str]) -> None:
-    """GeoParquet 1.1 with a bounding box column, zstd; what is to be known about it among the file's metadata.
+def write_parquet(polygons: StoredPolygons, path: Path, about: Mapping[str, str]) -> None:
+    """GeoParquet 1.1 with a bounding box column, zstd, a row group for each batch of the stored polygons.
+
+    What is to be known about the map stands among the file's metadata.
 
     Format: https://geoparquet.org/releases/v1.1.0/.
     """
@@ -28,13 +29,11 @@ def write_parquet(polygons: Polygons, path: Path, about: Mapping[str, str]) -> N
         "covering": {"bbox": {field.name: ["bbox", field.name] for field in box}},
     }
     if len(polygons):
-        geometry["bbox"] = shapely.total_bounds(polygons.geometry).tolist()
+        geometry["bbox"] = polygons.totals.bounds.tolist()
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": geometry}}
     schema = SCHEMA.append(pa.field("bbox", box)).with_metadata({**about, "geo": json.dumps(geo)})
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        first = 0
-        for batch in batches(polygons):
-            sides = shapely.bounds(polygons.geometry[first : first + batch.num_rows]).T
+        for batch in polygons.batches():
+            sides = shapely.bounds(shapely.from_wkb(batch["geometry"])).T
             boxes = pa.StructArray.from_arrays([pa.array(side) for side in sides], fields=list(box))
             writer.write_batch(pa.RecordBatch.from_arrays([*batch.columns, boxes], schema=schema))
-            first += batch.num_rows

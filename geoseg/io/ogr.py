@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import shapely
-from numpy.typing import NDArray
 from pyogrio import errors as ogr
 from pyogrio.raw import write_arrow
 
-from geoseg.io.polygon_rows import SCHEMA, batches
-from geoseg.polygons.table import Polygons
+from geoseg.io.polygon_rows import SCHEMA, StoredPolygons
 from geoseg.style import vector_qml
 
 _DRIVERS = {".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON"}
@@ -31,17 +27,16 @@ OGR_ERRORS = (
 """What pyogrio raises when GDAL refuses."""
 
 
-def write_ogr(polygons: Polygons, path: Path, layer: str, about: Mapping[str, str]) -> None:
+def write_ogr(polygons: StoredPolygons, path: Path, layer: str, about: Mapping[str, str]) -> None:
     """Write polygons with the driver of the suffix; a GeoPackage gets QGIS's style table, too.
 
     Raises:
         OGR_ERRORS: GDAL refuses.
     """
     suffix = path.suffix.lower()
-    if suffix == ".geojson":
-        polygons = replace(polygons, geometry=_bendable(polygons))
+    batches = _bendable(polygons) if suffix == ".geojson" else polygons.batches()
     write_arrow(
-        pa.RecordBatchReader.from_batches(SCHEMA, batches(polygons)),
+        pa.RecordBatchReader.from_batches(SCHEMA, batches),
         path,
         driver=_DRIVERS[suffix],
         geometry_name="geometry",
@@ -71,12 +66,15 @@ def _options(suffix: str, layer: str, about: dict[str, str]) -> dict[str, Any]:
     return {"layer": layer} | ({"layer_metadata": about} if about else {})
 
 
-def _bendable(polygons: Polygons) -> NDArray[np.object_]:
+def _bendable(polygons: StoredPolygons) -> Iterator[pa.RecordBatch]:
     """Edges cut to 1 km: OGR projects vertices only, and at that length an edge strays by centimeters."""
     if polygons.crs.is_geographic:
-        return polygons.geometry
-    unit = polygons.crs.axis_info[0].unit_conversion_factor
-    return np.asarray(shapely.segmentize(polygons.geometry, _GEOJSON_EDGE_M / unit))
+        yield from polygons.batches()
+        return
+    longest = _GEOJSON_EDGE_M / polygons.crs.axis_info[0].unit_conversion_factor
+    for batch in polygons.batches():
+        bent = shapely.to_wkb(shapely.segmentize(shapely.from_wkb(batch["geometry"]), longest))
+        yield batch.set_column(0, SCHEMA.field(0), pa.array(bent, pa.binary()))
 
 
 def _add_style(path: Path, layer: str, qml: str) -> None:

@@ -1,13 +1,22 @@
-"""The rows of a polygon table: one schema, whose names have at most ten characters, for all formats."""
+"""The rows of polygon tables: one schema for all formats, kept in one Arrow file that every format is fed from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
-import shapely
+from pyproj import CRS
 
-from geoseg.polygons.table import Polygons
+from geoseg.classes import ClassScheme
+from geoseg.errors import OutputError
+from geoseg.ground import AreaModelName
+from geoseg.io import posix
+from geoseg.polygons.table import Polygons, Totals
+from geoseg.polygons.wkb import VERTEX_BYTES, polygon_sizes, write_wkb
 
 SCHEMA = pa.schema(
     [
@@ -24,28 +33,139 @@ SCHEMA = pa.schema(
         pa.field("img_date", pa.date32()),
     ]
 )
-BATCH = 50_000
-"""Rows that are turned into Arrow at once."""
+"""Names have at most ten characters, as in a Shapefile; the geometry is WKB in the table's CRS."""
+BATCH_ROWS = 50_000
+"""Rows of a record batch, hence of a row group in GeoParquet; the last one has fewer."""
+BATCH_BYTES = 1 << 26
+"""Geometry of a record batch, unless a single polygon has more."""
+LARGEST_GEOMETRY = 10**9
+"""SQLite, hence GeoPackage, takes no larger value; Arrow's plain binary columns end at twice that."""
 
 
-def batches(polygons: Polygons) -> Iterator[pa.RecordBatch]:
-    """A table's rows in `SCHEMA`, at most `BATCH` at once; the geometry is WKB in the table's CRS."""
-    names = polygons.class_name
-    for first in range(0, len(polygons), BATCH):
-        part = slice(first, first + BATCH)
-        n = len(polygons.geometry[part])
-        columns = {
-            "geometry": shapely.to_wkb(polygons.geometry[part]),
-            "poly_id": polygons.poly_id[part],
-            "class_id": polygons.class_id[part],
-            "class_name": names[part],
-            "area_m2": polygons.area_m2[part],
-            "area_ha": polygons.area_m2[part] / 1e4,
-            "perim_m": polygons.perim_m[part],
-            "n_pixels": polygons.n_pixels[part],
-            "score": [None] * n if polygons.score is None else polygons.score[part],
-            "scene_id": [polygons.scene_id] * n,
-            "img_date": [polygons.img_date] * n,
-        }
-        arrays = [pa.array(columns[field.name], field.type) for field in SCHEMA]
-        yield pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+@dataclass(frozen=True)
+class StoredPolygons:
+    """All polygons of a class raster, in an Arrow IPC stream on disk."""
+
+    path: Path
+    scheme: ClassScheme
+    crs: CRS
+    area_model: AreaModelName
+    scene_id: str
+    totals: Totals
+
+    def __len__(self) -> int:
+        return int(self.totals.count.sum())
+
+    @property
+    def count_by_class(self) -> dict[str, int]:
+        """Number of polygons of every class of the scheme, by name."""
+        return dict(zip(self.scheme.names, self.totals.count.tolist(), strict=True))
+
+    @property
+    def area_m2_by_class(self) -> dict[str, float]:
+        """Summed area of every class of the scheme, by name."""
+        return dict(zip(self.scheme.names, self.totals.area_m2.tolist(), strict=True))
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows in `SCHEMA`; the file is mapped, not loaded."""
+        with pa.memory_map(str(self.path)) as source, pa.ipc.open_stream(source) as reader:
+            yield from reader
+
+
+def store_polygons(tables: Iterable[Polygons], path: Path) -> StoredPolygons:
+    """Write the tables of one map into a file, one after the other; memory: a table and a record batch.
+
+    Args:
+        tables: at least one, possibly empty, all of one class raster.
+        path: file to create.
+
+    Raises:
+        OutputError: the disk refuses, or a polygon is larger than any format holds.
+    """
+    parts: list[Totals] = []
+    facts: list[Polygons] = []
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        for table in tables:
+            facts[:] = [table]
+            parts.append(Totals.of(table))
+            yield from _rows(table)
+
+    with (
+        posix.disk_errors("polygons", path),
+        path.open("wb") as sink,
+        pa.ipc.new_stream(sink, SCHEMA) as writer,
+    ):
+        for batch in _regrouped(rows()):
+            writer.write_batch(batch)
+    if not facts:
+        raise ValueError("a map without tables has no classes: give at least an empty one.")
+    last = facts[0]
+    return StoredPolygons(path, last.scheme, last.crs, last.area_model, last.scene_id, Totals.sum(parts))
+
+
+def _rows(table: Polygons) -> Iterator[pa.RecordBatch]:
+    """A table's rows, cut where a batch's geometry would grow too large.
+
+    Raises:
+        OutputError: a polygon is larger than any format holds.
+    """
+    sizes = polygon_sizes(table.ring_starts, table.polygon_starts)
+    if sizes.max(initial=0) > LARGEST_GEOMETRY:
+        which, points = table.poly_id[sizes.argmax()], int(sizes.max()) // VERTEX_BYTES
+        raise OutputError(
+            f"polygon {which} has {points} vertices, more than files hold: simplify (--simplify), "
+            "raise the minimum mapping unit (--mmu), or leave its class out (--skip-classes)."
+        )
+    cuts = np.flatnonzero(np.diff(np.cumsum(sizes) // BATCH_BYTES, prepend=0))
+    edges = np.unique(np.concatenate([[0], cuts, [len(table)]])).tolist()
+    for first, end in pairwise(edges):
+        yield _batch(table, first, end)
+
+
+def _batch(table: Polygons, first: int, end: int) -> pa.RecordBatch:
+    part, n = slice(first, end), end - first
+    score = pa.nulls(n, pa.float64()) if table.score is None else table.score[part]
+    day = pa.nulls(n, pa.date32()) if table.img_date is None else pa.repeat(pa.scalar(table.img_date, pa.date32()), n)
+    names = pa.DictionaryArray.from_arrays(table.class_index[part], list(table.scheme.names))
+    columns = {
+        "geometry": _wkb_column(table, first, end),
+        "poly_id": table.poly_id[part],
+        "class_id": table.class_id[part],
+        "class_name": names.dictionary_decode(),
+        "area_m2": table.area_m2[part],
+        "area_ha": table.area_m2[part] / 1e4,
+        "perim_m": table.perim_m[part],
+        "n_pixels": table.n_pixels[part],
+        "score": score,
+        "scene_id": pa.repeat(table.scene_id, n),
+        "img_date": day,
+    }
+    return pa.RecordBatch.from_arrays([pa.array(columns[f.name], f.type) for f in SCHEMA], schema=SCHEMA)
+
+
+def _wkb_column(table: Polygons, first: int, end: int) -> pa.Array:
+    polygons = table.polygon_starts[first : end + 1]
+    rings = table.ring_starts[polygons[0] : polygons[-1] + 1]
+    data, offsets = write_wkb(table.xy[rings[0] : rings[-1]], rings - rings[0], polygons - polygons[0])
+    buffers = [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.binary(), end - first, buffers)
+
+
+def _regrouped(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of `BATCH_ROWS`, or fewer where their geometry is large."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        for first in range(0, batch.num_rows, BATCH_ROWS):
+            piece = batch.slice(first, BATCH_ROWS)
+            together = [*waiting, piece]
+            if sum(b.num_rows for b in together) > BATCH_ROWS or sum(b.nbytes for b in together) > 2 * BATCH_BYTES:
+                yield from _combined(waiting)
+                together = [piece]
+            waiting = together
+    yield from _combined(waiting)
+
+
+def _combined(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    found: list[pa.RecordBatch] = pa.Table.from_batches(batches, SCHEMA).combine_chunks().to_batches()
+    return found

@@ -1,6 +1,6 @@
 """Polygons to vector files: GeoPackage, Shapefile, FlatGeobuf, GeoJSON, GeoParquet.
 
-All formats are fed from one Arrow stream (`geoseg.io.polygon_rows`).
+All formats are fed from one Arrow file, made once (`geoseg.io.polygon_rows`).
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ from types import MappingProxyType
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pyogrio
-import shapely
 from pyogrio.raw import open_arrow
 
 from geoseg.errors import InputError, OutputError, OutputExistsError, UsageError
 from geoseg.io.geoparquet import write_parquet
 from geoseg.io.ogr import OGR_ERRORS, write_ogr
-from geoseg.io.polygon_rows import BATCH
-from geoseg.polygons.table import Polygons
+from geoseg.io.polygon_rows import BATCH_ROWS, StoredPolygons
 from geoseg.settings import VECTOR_SUFFIXES
 from geoseg.style import vector_qml
 
@@ -87,15 +85,16 @@ def about_of(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def write_polygons(
-    polygons: Polygons, path: Path, *, layer: str, about: Mapping[str, str] = MappingProxyType({})
+    polygons: StoredPolygons, path: Path, *, layer: str, about: Mapping[str, str] = MappingProxyType({})
 ) -> None:
     """Write polygons in the format of the suffix, styled, and read all of them back.
 
     The CRS is kept (WKT2, with or without an EPSG code); GeoJSON is longitude and latitude after
-    RFC 7946, split at the antimeridian. An empty table gives an empty polygon layer.
+    RFC 7946, split at the antimeridian. Without polygons there is an empty polygon layer.
+    The order of features is that in which polygons were finished; `poly_id` names them.
 
     Args:
-        polygons: what to write.
+        polygons: what to write; read once, in batches.
         path: file to create; its sidecars are created beside it.
         layer: layer name, in the formats that have one.
         about: key → text, as of `about_of`; kept by GeoPackage (file and layer), FlatGeobuf and GeoParquet as
@@ -135,7 +134,7 @@ def count_features(path: Path) -> int:
     try:
         if path.suffix.lower() == ".parquet":
             with pq.ParquetFile(path) as file:
-                return sum(batch.num_rows for batch in file.iter_batches(BATCH, columns=["geometry"]))
+                return sum(batch.num_rows for batch in file.iter_batches(BATCH_ROWS, columns=["geometry"]))
         layer = pyogrio.list_layers(path)[0, 0]
         with open_arrow(path, layer=layer, columns=[], use_pyarrow=True) as (_, reader):
             return sum(batch.num_rows for batch in reader)
@@ -155,7 +154,7 @@ def _check_creatable(path: Path) -> None:
         raise OutputExistsError(f"{path} cannot be created: {error.strerror}.") from error
 
 
-def _check_fits(polygons: Polygons, path: Path) -> None:
+def _check_fits(polygons: StoredPolygons, path: Path) -> None:
     if path.suffix.lower() == ".shp":
         _check_shapefile(polygons, path)
     if path.suffix.lower() == ".geojson" and polygons.crs.geodetic_crs is None:
@@ -165,7 +164,7 @@ def _check_fits(polygons: Polygons, path: Path) -> None:
         )
 
 
-def _check_shapefile(polygons: Polygons, path: Path) -> None:
+def _check_shapefile(polygons: StoredPolygons, path: Path) -> None:
     """Refuse what a Shapefile would cut off.
 
     Raises:
@@ -177,8 +176,7 @@ def _check_shapefile(polygons: Polygons, path: Path) -> None:
     for text, width in zip(texts, widths, strict=True):
         if width > _DBF_TEXT:
             raise InputError(f"{text[:20]!r}… has {width} bytes, Shapefile fields {_DBF_TEXT}: choose .gpkg.")
-    rings = len(polygons) + int(shapely.get_num_interior_rings(polygons.geometry).sum())
-    points = int(shapely.get_num_coordinates(polygons.geometry).sum())
+    rings, points = polygons.totals.n_rings, polygons.totals.n_vertices
     # A record: 8 bytes of header, 44 of type, box and counts; 4 a ring; 16 a point (ESRI white paper, 1998).
     shp = 100 + 52 * len(polygons) + 4 * rings + 16 * points
     dbf = len(polygons) * (_DBF_NUMBERS + max(80, *widths) + max(80, widths[-1]))

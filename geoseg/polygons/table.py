@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
+from shapely import GeometryType
 
 from geoseg.classes import ClassScheme
 from geoseg.ground import AreaModelName
 
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class Polygons:
-    """Polygons of one class raster, ordered by `poly_id`; all arrays are (polygon,)."""
+    """Polygons of one class raster or of a part of it, ordered by `poly_id`; all columns are (polygon,)."""
 
-    geometry: NDArray[np.object_]
-    """shapely polygons in `crs`; valid, exterior counter-clockwise, holes clockwise."""
-    poly_id: NDArray[np.int64]
+    xy: Floats
+    """(vertex, 2) coordinates in `crs`, x (east or longitude) first; rings repeat their first vertex."""
+    ring_starts: Ints
+    """(ring + 1,) first vertex of each ring, then the number of vertices."""
+    polygon_starts: Ints
+    """(polygon + 1,) first ring of each polygon, its exterior, then the number of rings. Exteriors run
+    counter-clockwise, holes clockwise."""
+    poly_id: Ints
     """row · width + column of the component's first pixel."""
-    class_id: NDArray[np.int64]
+    class_id: Ints
     """Class code."""
-    n_pixels: NDArray[np.int64]
+    n_pixels: Ints
     """Pixels of the raster component."""
-    area_m2: NDArray[np.float64]
+    area_m2: Floats
     """Area of the geometry as written, ground square meters."""
-    perim_m: NDArray[np.float64]
+    perim_m: Floats
     """Length of exterior and holes as written, ground meters."""
-    score: NDArray[np.float64] | None
+    score: Floats | None
     """Mean winning score of the component's pixels, 0…1; None where no confidence raster is known."""
     scheme: ClassScheme
     crs: CRS
@@ -38,34 +50,78 @@ class Polygons:
     img_date: date | None = None
 
     def __post_init__(self) -> None:
+        if self.polygon_starts[-1] != len(self.ring_starts) - 1 or self.ring_starts[-1] != len(self.xy):
+            raise ValueError("polygons are inconsistent: offsets do not end at the number of rings and vertices.")
         columns = (self.poly_id, self.class_id, self.n_pixels, self.area_m2, self.perim_m, self.score)
         for column in columns:
             if column is not None and len(column) != len(self):
                 raise ValueError(f"column of {len(column)} values for {len(self)} polygons.")
 
     def __len__(self) -> int:
-        return len(self.geometry)
+        return len(self.polygon_starts) - 1
+
+    @cached_property
+    def geometry(self) -> NDArray[np.object_]:
+        """(polygon,) shapely polygons; made when first asked for, files are written without them."""
+        if not len(self):
+            return np.zeros(0, object)
+        offsets = (self.ring_starts, self.polygon_starts)
+        return np.asarray(shapely.from_ragged_array(GeometryType.POLYGON, self.xy, offsets))
 
     @property
     def class_name(self) -> NDArray[np.object_]:
         """Class name of each polygon."""
         names = np.array(self.scheme.names, dtype=object)
-        return np.asarray(names[self._class_index])
+        return np.asarray(names[self.class_index])
 
-    @property
-    def count_by_class(self) -> dict[str, int]:
-        """Number of polygons of every class of the scheme, by name."""
-        counts = np.bincount(self._class_index, minlength=len(self.scheme))
-        return dict(zip(self.scheme.names, counts.tolist(), strict=True))
-
-    @property
-    def area_m2_by_class(self) -> dict[str, float]:
-        """Summed area of every class of the scheme, by name."""
-        areas = np.bincount(self._class_index, weights=self.area_m2, minlength=len(self.scheme))
-        return dict(zip(self.scheme.names, areas.tolist(), strict=True))
-
-    @property
-    def _class_index(self) -> NDArray[np.int64]:
+    @cached_property
+    def class_index(self) -> Ints:
+        """Place of each polygon's class in the scheme."""
         codes = np.array(self.scheme.codes)
         order = np.argsort(codes)
         return np.asarray(order[np.searchsorted(codes, self.class_id, sorter=order)])
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over polygons."""
+
+    count: Ints
+    """(class,) number of polygons, in the scheme's order; likewise below."""
+    n_pixels: Ints
+    """(class,) pixels of their raster components."""
+    area_m2: Floats
+    """(class,) area of the geometries as written, ground square meters."""
+    n_rings: int
+    n_vertices: int
+    """Closing ones included."""
+    bounds: Floats
+    """(4,) left, bottom, right, top; infinite and inside out where there is no polygon."""
+
+    @classmethod
+    def of(cls, polygons: Polygons) -> Totals:
+        """Sums over a table."""
+        n, index = len(polygons.scheme), polygons.class_index
+        n_pixels = np.zeros(n, np.int64)
+        np.add.at(n_pixels, index, polygons.n_pixels)
+        return cls(
+            count=np.bincount(index, minlength=n),
+            n_pixels=n_pixels,
+            area_m2=np.asarray(np.bincount(index, weights=polygons.area_m2, minlength=n), np.float64),
+            n_rings=len(polygons.ring_starts) - 1,
+            n_vertices=len(polygons.xy),
+            bounds=np.append(polygons.xy.min(axis=0, initial=np.inf), polygons.xy.max(axis=0, initial=-np.inf)),
+        )
+
+    @classmethod
+    def sum(cls, parts: Sequence[Totals]) -> Totals:
+        """Sums over at least one part."""
+        bounds = np.stack([part.bounds for part in parts])
+        return cls(
+            count=np.sum([part.count for part in parts], axis=0),
+            n_pixels=np.sum([part.n_pixels for part in parts], axis=0),
+            area_m2=np.sum([part.area_m2 for part in parts], axis=0),
+            n_rings=sum(part.n_rings for part in parts),
+            n_vertices=sum(part.n_vertices for part in parts),
+            bounds=np.append(bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)),
+        )

@@ -25,9 +25,8 @@ def run_item(
     settings: RunSettings,
     names: OutputNames,
     summary: Summary,
-    n_polygons: int,
 ) -> dict[str, Any]:
-    """The STAC item that commits the run."""
+    """The STAC item of the run."""
     spec, scene = job.model.spec, job.scene
     facts = SceneFacts(
         scene_id=job.name,
@@ -55,7 +54,7 @@ def run_item(
             "masks": [{"file": Path(m.path).name, "rule": m.rule, "reasons": list(m.reasons)} for m in scene.masks],
         },
     )
-    return scene_item(facts) | {"geoseg:summary": asdict(summary), "geoseg:polygons": n_polygons}
+    return scene_item(facts) | {"geoseg:summary": asdict(summary)}
 
 
 def _when(acquired: Moment | None) -> datetime | tuple[datetime, datetime] | None:
@@ -78,9 +77,11 @@ def _resampling(job: Job) -> dict[str, Any] | None:
 def _asset(entry: FileEntry, names: OutputNames) -> ItemFile:
     """File → STAC asset with a key and a title that say what it is."""
     kind, title, roles = "other", entry.name, ("metadata",)
-    if entry.name == names.rasters[0]:
+    if entry.name == names.classes:
         kind, title, roles = "classes", "Class raster", ("data",)
-    elif names.confidence and entry.name == names.rasters[-1]:
+    elif entry.name == names.answer:
+        kind, title, roles = "raw", "Class raster before the minimum mapping unit", ("data",)
+    elif entry.name == names.confidence:
         kind, title, roles = "confidence", "Winning score, 1…255", ("data",)
     elif entry.name in names.polygons:
         kind, title, roles = f"polygons-{entry.name.rpartition('.')[2]}", "Polygons", ("data",)
@@ -97,5 +98,5 @@ def _asset(entry: FileEntry, names: OutputNames) -> ItemFile:
         title=title,
         sha256=entry.sha256,
         size=entry.size,
-        class_raster=entry.name == names.rasters[0],
+        class_raster=entry.name in {names.classes, names.answer},
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from geoseg.io.cog import class_cog_files
 from geoseg.io.vector import sidecars
 from geoseg.settings import RunSettings
+from geoseg.stories.regions import ClassChange
 from geoseg.stories.segment import Summary, raster_names
 
 
@@ -16,6 +18,8 @@ class RunResult:
 
     folder: Path
     classes: Path
+    raw: Path | None
+    """The model's answer, where `classes` is generalized by a minimum mapping unit."""
     polygons: tuple[Path, ...]
     """One a format."""
     confidence: Path | None
@@ -26,6 +30,8 @@ class RunResult:
     """STAC item; it names every file with its checksum."""
     summary: Summary
     n_polygons: int
+    changed: tuple[ClassChange, ...] = ()
+    """What the minimum mapping unit gave to other classes, largest area first."""
     up_to_date: bool = False
 
 
@@ -33,27 +39,43 @@ class RunResult:
 class OutputNames:
     """Final file names of one scene."""
 
-    rasters: list[str]
-    """Class raster, its sidecars and, last, the confidence raster if asked for."""
+    segmented: list[str]
+    """The model's answer: class raster, its sidecars and, last, the confidence raster if asked for."""
+    generalized: list[str]
+    """With a minimum mapping unit the class raster that the polygons outline, and its sidecars."""
     polygons: list[str]
     preview: str
     record: str
-    confidence: bool
+    confidence: str | None
     zones: str | None = None
     """Table of `--zones`."""
 
     @classmethod
     def of(cls, name: str, settings: RunSettings) -> OutputNames:
         """Names for a scene called `name`."""
-        confidence = settings.predict.confidence
+        vector = settings.vector
+        with_unit = vector.mmu is not None or vector.mmu_class is not None
+        classes, scores = f"{name}.classes.tif", f"{name}.confidence.tif"
+        answer = f"{name}.raw.tif" if with_unit else classes
         return cls(
-            rasters=raster_names(f"{name}.classes.tif", f"{name}.confidence.tif", confidence=confidence),
-            polygons=[f"{name}.polygons.{suffix}" for suffix in settings.vector.formats],
+            segmented=raster_names(answer, scores, confidence=settings.predict.confidence),
+            generalized=[path.name for path in class_cog_files(Path(classes))] if with_unit else [],
+            polygons=[f"{name}.polygons.{suffix}" for suffix in vector.formats],
             preview=f"{name}.preview.png",
             record=f"{name}.json",
-            confidence=confidence,
-            zones=None if settings.vector.zones is None else f"{name}.zones.csv",
+            confidence=scores if settings.predict.confidence else None,
+            zones=None if vector.zones is None else f"{name}.zones.csv",
         )
+
+    @property
+    def answer(self) -> str:
+        """Class raster as the model gave it."""
+        return self.segmented[0]
+
+    @property
+    def classes(self) -> str:
+        """Class raster that polygons, tables and preview show."""
+        return (self.generalized or self.segmented)[0]
 
     @property
     def all(self) -> list[str]:
@@ -61,19 +83,30 @@ class OutputNames:
         beside = [path.name for name in self.polygons for path in sidecars(Path(name))]
         # Formats of one stem share their .qml.
         tables = [] if self.zones is None else [self.zones]
-        return [*self.rasters, *self.polygons, *dict.fromkeys(beside), *tables, self.preview]
+        rasters = [*self.generalized, *self.segmented]
+        return [*rasters, *self.polygons, *dict.fromkeys(beside), *tables, self.preview]
 
-    def result(self, folder: Path, summary: Summary, n_polygons: int, *, up_to_date: bool = False) -> RunResult:
+    def result(
+        self,
+        folder: Path,
+        summary: Summary,
+        n_polygons: int,
+        changed: tuple[ClassChange, ...],
+        *,
+        up_to_date: bool = False,
+    ) -> RunResult:
         """The result object for these names in a folder."""
         return RunResult(
             folder=folder,
-            classes=folder / self.rasters[0],
+            classes=folder / self.classes,
+            raw=folder / self.answer if self.generalized else None,
             polygons=tuple(folder / name for name in self.polygons),
-            confidence=folder / self.rasters[-1] if self.confidence else None,
+            confidence=None if self.confidence is None else folder / self.confidence,
             zones=None if self.zones is None else folder / self.zones,
             preview=folder / self.preview,
             record=folder / self.record,
             summary=summary,
             n_polygons=n_polygons,
+            changed=changed,
             up_to_date=up_to_date,
         )

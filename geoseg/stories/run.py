@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,20 @@ from geoseg.errors import InputError, ModelOutputError, UsageError
 from geoseg.grid import Window
 from geoseg.io.class_raster import open_class_raster
 from geoseg.io.overview import picture_window, small_classes, small_image
+from geoseg.io.polygon_rows import StoredPolygons, store_polygons
 from geoseg.io.publish import Publication
 from geoseg.io.scene import Scene
 from geoseg.io.table import write_zone_table
 from geoseg.io.vector import about_of, check_path, write_polygons
 from geoseg.io.zones import read_zones
-from geoseg.model.device import machine_key, resolve
+from geoseg.model.device import Resolved, machine_key, resolve
 from geoseg.picture import render_preview, stretch
-from geoseg.polygons.table import Polygons
 from geoseg.settings import RunSettings
+from geoseg.stories.earlier import ANSWER, earlier_answer
 from geoseg.stories.item import run_item
 from geoseg.stories.names import OutputNames, RunResult
 from geoseg.stories.prepare import Job, keep_sources, prepare, segment_key
+from geoseg.stories.regions import ClassChange, find_regions, layer_name, polygons_of, write_regions
 from geoseg.stories.segment import (
     Silent,
     Summary,
@@ -35,12 +38,29 @@ from geoseg.stories.segment import (
     write_rasters,
 )
 from geoseg.stories.stats import table_key, zone_table
-from geoseg.stories.vectorize import layer_name, polygons_of, vector_key
+from geoseg.stories.vector_key import skipped_codes, vector_key
 from geoseg.tiling.cluster import check_schedule
 from geoseg.zones.table import Zones
 
 TRUE_COLOR = ("red", "green", "blue")
 PREVIEW_PX = 1024
+_CHANGED = "geoseg:changed"
+_POLYGONS = "geoseg:polygons"
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the stages of one run share."""
+
+    job: Job
+    resolved: Resolved
+    settings: RunSettings
+    names: OutputNames
+    publication: Publication
+    watcher: Watcher
+
+    def stage(self, name: str) -> Path:
+        return self.publication.stage(name)
 
 
 def run(
@@ -53,7 +73,9 @@ def run(
 
     Writes into `folder`: `NAME.classes.tif` (+ `.aux.xml`, `.qml`), `NAME.polygons.*` in the formats of
     `settings.vector.formats`, `NAME.preview.png`, with `confidence` `NAME.confidence.tif`, with zones `NAME.zones.csv`,
-    and last `NAME.json`, a STAC item. NAME is the product's, else the first input's stem.
+    with a minimum mapping unit `NAME.raw.tif`, the model's answer before it, and last `NAME.json`, a STAC item. NAME is
+    the product's, else the first input's stem. With `overwrite` the model's answer of a finished run is taken from
+    there if only what comes after it is asked for anew.
 
     Args:
         inputs: raster or product, or with `settings.read.together = "stack"` several rasters of one scene.
@@ -72,31 +94,48 @@ def run(
     names = OutputNames.of(job.name, settings)
     check_path(folder / names.record)
     keep_sources(job, folder, [*names.all, names.record])
-    key = {
-        "segment": segment_key(job, settings, machine_key(resolved)),
-        "vector": vector_key(settings.vector, job.scheme) | {"formats": sorted(settings.vector.formats)},
-        "zones": _zones_key(settings),
-    }
+    key = _key(job, settings, resolved)
+    output = settings.output
     with Publication(
-        folder,
-        names.record,
-        key,
-        overwrite=settings.output.overwrite,
-        break_lock=settings.output.break_lock,
-        names=names.all,
+        folder, names.record, key, overwrite=output.overwrite, break_lock=output.break_lock, names=names.all
     ) as publication:
         if publication.up_to_date:
             return _recorded(names, folder)
-        announce(job, watcher)
-        tally = write_rasters(job, resolved, settings, publication.stage, names.rasters, watcher)
-        summary = summarize(tally, job)
-        polygons = _write_polygons(summary, names, settings, publication.stage)
-        summary = _measured(summary, polygons, settings)
+        work = _Work(job, resolved, settings, names, publication, watcher)
+        answer = _segmented(work, folder)
+        summary, polygons, changed = _vectorized(work, answer)
         if zones is not None and names.zones is not None:
-            write_zone_table(zone_table([publication.stage(names.rasters[0])], zones), publication.stage(names.zones))
-        _write_preview(job, summary, names, publication.stage, watcher)
-        publication.commit(lambda files: run_item(files, job, resolved, settings, names, summary, len(polygons)))
-    return names.result(folder, summary, len(polygons))
+            write_zone_table(zone_table([work.stage(names.classes)], zones), work.stage(names.zones))
+        _write_preview(work, summary)
+        later = {ANSWER: asdict(answer), _CHANGED: [asdict(change) for change in changed], _POLYGONS: len(polygons)}
+        publication.commit(lambda files: run_item(files, job, resolved, settings, names, summary) | later)
+    return names.result(folder, summary, len(polygons), changed)
+
+
+def _key(job: Job, settings: RunSettings, resolved: Resolved) -> dict[str, Any]:
+    vector = vector_key(settings.vector, job.scheme, job.plan.grid)
+    return {
+        "segment": segment_key(job, settings, machine_key(resolved)),
+        "vector": vector | {"formats": sorted(settings.vector.formats)},
+        "zones": _zones_key(settings),
+    }
+
+
+def _segmented(work: _Work, folder: Path) -> Summary:
+    """The model's answer, staged: an earlier run's if it answered the same question, else a new one."""
+    announce(work.job, work.watcher)
+    unit = work.job.model.spec.default_mmu
+    if unit is not None and not work.names.generalized:
+        work.watcher.note(f"the model's makers suggest --mmu {unit}; none is applied")
+    found = earlier_answer(folder / work.names.record, work.publication.key["segment"])
+    if found is None:
+        names = work.names.segmented
+        tally = write_rasters(work.job, work.resolved, work.settings, work.stage, names, work.watcher)
+        return summarize(tally, work.job)
+    for old, new in zip(found.files, work.names.segmented, strict=True):
+        shutil.copyfile(old, work.stage(new))
+    work.watcher.note(f"nothing changed before the polygons: pixels are those of {found.files[0].name}")
+    return found.summary
 
 
 def _zones(settings: RunSettings) -> Zones | None:
@@ -119,52 +158,54 @@ def _zones_key(settings: RunSettings) -> dict[str, Any] | None:
 
 def _recorded(names: OutputNames, folder: Path) -> RunResult:
     record = folder / names.record
-    count = json.loads(record.read_text(encoding="utf-8"))["geoseg:polygons"]
-    return names.result(folder, recorded_summary(record), count, up_to_date=True)
+    found = json.loads(record.read_text(encoding="utf-8"))
+    changed = tuple(ClassChange(**change) for change in found[_CHANGED])
+    return names.result(folder, recorded_summary(record), found[_POLYGONS], changed, up_to_date=True)
 
 
-def _write_polygons(
-    summary: Summary, names: OutputNames, settings: RunSettings, stage: Callable[[str], Path]
-) -> Polygons:
-    """All formats from one set of polygons, which must hold exactly the pixels that were classified.
+def _vectorized(work: _Work, answer: Summary) -> tuple[Summary, StoredPolygons, tuple[ClassChange, ...]]:
+    """Generalized raster and all formats from one set of polygons.
+
+    Returns:
+        the summary of the raster that the polygons outline, the polygons, what changed class.
 
     Raises:
-        ModelOutputError: they do not.
+        ModelOutputError: the polygons do not hold exactly the pixels of that raster.
     """
-    raster = open_class_raster(stage(names.rasters[0]))
-    confidence = stage(names.rasters[-1]) if names.confidence else None
-    polygons = polygons_of(raster, confidence, settings.vector)
-    for code, name in zip(raster.scheme.codes, raster.scheme.names, strict=True):
-        found = int(polygons.n_pixels[polygons.class_id == code].sum())
-        if found not in {summary.pixels[name], 0} or (
-            found == 0 < summary.pixels[name] and not settings.vector.skip_classes
-        ):
+    names, vector = work.names, work.settings.vector
+    raster = open_class_raster(work.stage(names.answer))
+    confidence = None if names.confidence is None else work.stage(names.confidence)
+    regions = find_regions(raster, confidence, vector)
+    summary = answer
+    if names.generalized:
+        pixels = write_regions(regions, work.stage(names.classes))
+        summary = replace(answer, pixels=pixels, area_m2=answer.area_m2 | (regions.area_m2 or {}))
+    scratch = work.publication.work
+    polygons = store_polygons(polygons_of(regions, vector, scratch), scratch / "polygons")
+    skipped = skipped_codes(raster.scheme, vector.skip_classes)
+    for land_class, found in zip(raster.scheme.classes, polygons.totals.n_pixels.tolist(), strict=True):
+        expected = 0 if land_class.code in skipped else summary.pixels[land_class.name]
+        if found != expected:
             raise ModelOutputError(
-                f"self-check: polygons of {name!r} cover {found} pixels, the class raster {summary.pixels[name]}."
+                f"self-check: polygons of {land_class.name!r} cover {found} pixels, the class raster {expected}."
             )
     for name in names.polygons:
-        write_polygons(polygons, stage(name), layer=layer_name(raster), about=about_of(raster.tags))
-    return polygons
+        write_polygons(polygons, work.stage(name), layer=layer_name(raster), about=about_of(raster.tags))
+    if not (skipped or vector.simplify or vector.smooth):
+        # The same ground, to the last digit that the tables of the polygons show.
+        summary = replace(summary, area_m2=polygons.area_m2_by_class)
+    return summary, polygons, regions.changed
 
 
-def _measured(summary: Summary, polygons: Polygons, settings: RunSettings) -> Summary:
-    """Areas as the polygons' geometries have them; classes without polygons keep the raster's."""
-    if settings.vector.skip_classes:
-        return summary
-    return replace(summary, area_m2=polygons.area_m2_by_class)
-
-
-def _write_preview(
-    job: Job, summary: Summary, names: OutputNames, stage: Callable[[str], Path], watcher: Watcher
-) -> None:
-    scheme = job.scheme
+def _write_preview(work: _Work, summary: Summary) -> None:
+    job, scheme = work.job, work.job.scheme
     window = picture_window(job.scene)
     shown = job.scene.grid.crop(window)
-    codes = small_classes(stage(names.rasters[0]), PREVIEW_PX, window)
+    codes = small_classes(work.stage(work.names.classes), PREVIEW_PX, window)
     # The class raster has one code for all of them.
     reasons = {"outside the AOI": summary.outside_px, "no data": summary.nodata_px, **summary.masked_px}
     page = render_preview(
-        _true_color(job.scene, window, watcher),
+        _true_color(job.scene, window, work.watcher),
         codes,
         scheme,
         nodata=scheme.nodata,
@@ -173,7 +214,7 @@ def _write_preview(
         areas_ha={name: area / 1e4 for name, area in summary.area_m2.items()},
         empty=" / ".join(reason for reason, pixels in reasons.items() if pixels),
     )
-    page.save(stage(names.preview))
+    page.save(work.stage(work.names.preview))
 
 
 def _true_color(scene: Scene, window: Window, watcher: Watcher) -> Any:

@@ -1,29 +1,27 @@
-"""Class raster → polygons: the whole command, and the stage that `run` shares with it."""
+"""Class raster → polygons: the whole command."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from geoseg import __version__
-from geoseg.classes import ClassScheme
-from geoseg.errors import UsageError
-from geoseg.ground import AreaModelName, area_model
+from geoseg.errors import OutputExistsError, UsageError
+from geoseg.ground import AreaModelName
 from geoseg.io.class_raster import ClassRaster, open_class_raster, scene_name
+from geoseg.io.cog import class_cog_files
 from geoseg.io.legend_file import read_legend_file
+from geoseg.io.polygon_rows import StoredPolygons, store_polygons
 from geoseg.io.publish import Publication
 from geoseg.io.sample import fingerprint
-from geoseg.io.shapes import polygonize, score_sums
 from geoseg.io.vector import about_of, check_path, sidecars, vector_suffix, write_polygons
-from geoseg.moment import Moment
-from geoseg.polygons.assemble import assemble
-from geoseg.polygons.table import Polygons
 from geoseg.settings import OutputSettings, VectorSettings
+from geoseg.stories.regions import ClassChange, find_regions, layer_name, polygons_of, write_regions
+from geoseg.stories.vector_key import vector_key
 
-KEY_VERSION = 1
 _SUMMARY = "geoseg:summary"
 
 
@@ -37,8 +35,12 @@ class VectorizeResult:
     count: dict[str, int]
     """Polygons by class name."""
     area_m2: dict[str, float]
-    """Ground square meters by class name."""
+    """Ground square meters by class name, of the geometries as written."""
     area_model: AreaModelName
+    changed: tuple[ClassChange, ...] = ()
+    """What the minimum mapping unit gave to other classes, largest area first."""
+    raster: Path | None = None
+    """The generalized class raster, if asked for."""
     up_to_date: bool = False
     """True when the output of the same input and settings was there already."""
 
@@ -48,23 +50,29 @@ def vectorize(
     output: Path,
     settings: VectorSettings | None = None,
     out: OutputSettings | None = None,
+    raster_out: Path | None = None,
 ) -> VectorizeResult:
     """Turn anyone's class raster into polygons, one for each 4-connected component.
 
-    Writes `output`, its sidecars and, last, the commit record `<output name>.json`.
+    Writes `output`, its sidecars and, last, the commit record `<output name>.json`. Polygons come in the order in
+    which the sweep from north to south finished them; `poly_id` is their key. A vertex stands at every point where
+    three or more regions meet, so neighbors share all their vertices.
 
     Args:
         raster: class raster.
         output: file to write; .gpkg, .shp, .fgb, .geojson or .parquet.
-        settings: classes to skip, confidence raster, legend: classes are renamed and merged before polygons are made.
+        settings: classes to skip, confidence raster, minimum mapping unit, simplification; legend: classes are
+            renamed and merged before polygons are made.
         out: whether to overwrite.
+        raster_out: also write the class raster that the polygons are the outlines of, as a COG, into the output's
+            folder; .tif.
 
     Raises:
-        UsageError: the suffix or a class is unknown.
+        UsageError: the suffix, a size or a class is unknown.
         ConfigError: the legend cannot be read, or leaves a class of the raster out.
         InputMissingError: a file does not exist.
         InputError: the raster is no class raster, or the confidence raster does not belong to it.
-        OutputExistsError: the output is there with other settings, or locked.
+        OutputExistsError: the output is there with other settings, is an input, or locked.
         OutputError: writing failed.
     """
     raster, output = Path(raster), Path(output)
@@ -74,52 +82,28 @@ def vectorize(
     legend = None if settings.legend is None else read_legend_file(settings.legend)
     classes = open_class_raster(raster, legend=legend)
     confidence = find_confidence(raster, settings)
+    names = [path.name for path in paths] + _raster_names(raster_out, output, [raster, confidence])
     key = _key(classes, vector_suffix(output), confidence, settings)
     record = f"{output.name}.json"
     with Publication(
-        output.parent,
-        record,
-        key,
-        overwrite=out.overwrite,
-        break_lock=out.break_lock,
-        names=[path.name for path in paths],
+        output.parent, record, key, overwrite=out.overwrite, break_lock=out.break_lock, names=names
     ) as publication:
         if publication.up_to_date:
-            return _recorded_result(paths, output.parent / record)
-        polygons = polygons_of(classes, confidence, settings)
+            return _recorded_result(paths, raster_out, output.parent / record)
+        regions = find_regions(classes, confidence, settings)
+        if raster_out is not None:
+            write_regions(regions, publication.stage(Path(raster_out).name))
+        polygons = store_polygons(polygons_of(regions, settings, publication.work), publication.work / "polygons")
         staged = [publication.stage(path.name) for path in paths]
         write_polygons(polygons, staged[0], layer=layer_name(classes), about=about_of(classes.tags))
-        summary = summarize(polygons)
-        publication.commit(lambda _: {_SUMMARY: summary})
-    return VectorizeResult(paths=paths, **summary)
+        summary = _summary(polygons)
+        changes = [asdict(change) for change in regions.changed]
+        publication.commit(lambda _: {_SUMMARY: summary | {"changed": changes}})
+    return VectorizeResult(paths=paths, **summary, changed=regions.changed, raster=raster_out)
 
 
-def polygons_of(raster: ClassRaster, confidence: Path | None, settings: VectorSettings) -> Polygons:
-    """The polygons of a class raster with all attributes, as every format gets them.
-
-    Args:
-        raster: class raster.
-        confidence: raster of winning scores on the same grid; None: polygons get no score.
-        settings: classes to skip.
-
-    Raises:
-        UsageError: a class to skip is unknown.
-        InputError: a raster cannot be read or the two do not fit.
-    """
-    outlines = polygonize(raster, skip=skipped_codes(raster.scheme, settings.skip_classes))
-    return assemble(
-        outlines,
-        grid=raster.grid,
-        scheme=raster.scheme,
-        model=area_model(raster.grid),
-        score_sums=None if confidence is None else score_sums(outlines, confidence, raster.grid),
-        scene_id=scene_id(raster),
-        img_date=_image_date(raster),
-    )
-
-
-def summarize(polygons: Polygons) -> dict[str, Any]:
-    """Counts and areas by class as plain JSON; the fields of `VectorizeResult` but the paths."""
+def _summary(polygons: StoredPolygons) -> dict[str, Any]:
+    """Counts and areas by class as plain JSON."""
     return {
         "n_polygons": len(polygons),
         "count": polygons.count_by_class,
@@ -128,18 +112,26 @@ def summarize(polygons: Polygons) -> dict[str, Any]:
     }
 
 
-def skipped_codes(scheme: ClassScheme, wanted: tuple[str, ...]) -> frozenset[int]:
-    """Codes of the classes that get no polygons, each given by name or by code.
+def _raster_names(raster_out: Path | None, output: Path, inputs: Sequence[Path | None]) -> list[str]:
+    """Names of the generalized raster and its sidecars.
 
     Raises:
-        UsageError: the scheme has no such class.
+        UsageError: it is no `.tif` beside the output, or both have one style file.
+        OutputExistsError: it is an input.
     """
-    known = {str(c.code): c.code for c in scheme.classes} | {c.name: c.code for c in scheme.classes}
-    for text in wanted:
-        if text not in known:
-            classes = ", ".join(f"{c.code} {c.name}" for c in scheme.classes)
-            raise UsageError(f"--skip-classes {text!r} is no class of this raster; it has: {classes}.")
-    return frozenset(known[text] for text in wanted)
+    if raster_out is None:
+        return []
+    place = Path(raster_out)
+    if place.suffix.lower() != ".tif" or place.parent.resolve() != output.parent.resolve():
+        raise UsageError(f"--raster-out {place} must be a .tif in the folder of the polygons, {output.parent}.")
+    names = [path.name for path in class_cog_files(place)]
+    shared = {output.name, *(path.name for path in sidecars(output))} & set(names)
+    if shared:
+        raise UsageError(f"--raster-out {place} and {output} would both write {min(shared)}: give it another stem.")
+    for path in inputs:
+        if path is not None and place.exists() and path.exists() and place.samefile(path):
+            raise OutputExistsError(f"output {place} is also an input; choose another --raster-out.")
+    return names
 
 
 def find_confidence(raster: Path, settings: VectorSettings) -> Path | None:
@@ -150,30 +142,6 @@ def find_confidence(raster: Path, settings: VectorSettings) -> Path | None:
     return sibling if sibling.is_file() and sibling != raster else None
 
 
-def scene_id(raster: ClassRaster) -> str:
-    """Name of the scene that a class raster was made from: its stem without `.classes`."""
-    return scene_name(raster.path)
-
-
-def layer_name(raster: ClassRaster) -> str:
-    """Layer name of the polygons: the model's, else the scene's."""
-    return raster.tags.get("GEOSEG_MODEL") or scene_id(raster)
-
-
-def _image_date(raster: ClassRaster) -> date | None:
-    text = raster.tags.get("GEOSEG_DATETIME")
-    return Moment.parse(text).day if text else None
-
-
-def vector_key(settings: VectorSettings, scheme: ClassScheme) -> dict[str, Any]:
-    """What polygons depend on besides the rasters.
-
-    Raises:
-        UsageError: a class to skip is unknown.
-    """
-    return {"version": KEY_VERSION, "skip_classes": sorted(skipped_codes(scheme, settings.skip_classes))}
-
-
 def _key(raster: ClassRaster, suffix: str, confidence: Path | None, settings: VectorSettings) -> dict[str, Any]:
     """Everything that the output depends on."""
     return {
@@ -182,7 +150,7 @@ def _key(raster: ClassRaster, suffix: str, confidence: Path | None, settings: Ve
         "scores": None if confidence is None else fingerprint(str(confidence)),
         "format": suffix,
         "legend": None if settings.legend is None else _translation(raster),
-        **vector_key(settings, raster.scheme),
+        **vector_key(settings, raster.scheme, raster.grid),
     }
 
 
@@ -194,6 +162,7 @@ def _translation(raster: ClassRaster) -> dict[str, Any]:
     }
 
 
-def _recorded_result(paths: tuple[Path, ...], record: Path) -> VectorizeResult:
+def _recorded_result(paths: tuple[Path, ...], raster_out: Path | None, record: Path) -> VectorizeResult:
     summary = json.loads(record.read_text(encoding="utf-8"))[_SUMMARY]
-    return VectorizeResult(paths=paths, **summary, up_to_date=True)
+    changed = tuple(ClassChange(**change) for change in summary.pop("changed"))
+    return VectorizeResult(paths=paths, **summary, changed=changed, raster=raster_out, up_to_date=True)

@@ -16,17 +16,15 @@ import pyogrio
 import pytest
 import shapely
 from affine import Affine
+from polygon_kit import table_of, write_polygons
 from pyproj import CRS
 
 from geoseg.classes import ClassScheme, LandClass
 from geoseg.errors import InputError, OutputError, OutputExistsError, UsageError
 from geoseg.grid import Grid
-from geoseg.ground import area_model
 from geoseg.io import polygon_rows, vector
-from geoseg.io.polygon_rows import SCHEMA
-from geoseg.io.shapes import trace
-from geoseg.io.vector import count_features, sidecars, write_polygons
-from geoseg.polygons.assemble import assemble
+from geoseg.io.polygon_rows import SCHEMA, store_polygons
+from geoseg.io.vector import count_features, sidecars
 from geoseg.polygons.table import Polygons
 from geoseg.settings import VECTOR_SUFFIXES
 
@@ -48,17 +46,8 @@ def polygons(
     codes: np.ndarray = CODES, crs: CRS = UTM, transform: Affine = NORTH_UP, *, scored: bool = True
 ) -> Polygons:
     grid = Grid(crs, transform, codes.shape[1], codes.shape[0])
-    outlines = trace(codes, codes != 255)
-    sums = outlines.n_pixels * 51
-    return assemble(
-        outlines,
-        grid=grid,
-        scheme=SCHEME,
-        model=area_model(grid),
-        score_sums=sums if scored else None,
-        scene_id="Küste",
-        img_date=date(2020, 2, 29) if scored else None,
-    )
+    day = date(2020, 2, 29) if scored else None
+    return table_of(codes, grid, SCHEME, score=51 if scored else None, scene_id="Küste", img_date=day)
 
 
 def read(path: Path) -> gpd.GeoDataFrame:
@@ -201,11 +190,38 @@ def test_geoparquet_tells_its_version_boxes_and_orientation(tmp_path: Path) -> N
     assert len(gpd.read_parquet(path, bbox=(500_035, 3_999_990, 500_036, 3_999_995))) == 1
 
 
-def test_large_tables_are_written_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(polygon_rows, "BATCH", 2)
+@pytest.mark.parametrize("limit", ["BATCH_ROWS", "BATCH_BYTES"])
+def test_large_tables_are_written_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(polygon_rows, limit, {"BATCH_ROWS": 2, "BATCH_BYTES": 250}[limit])
     table = polygons()
     for suffix in (".gpkg", ".parquet"):
-        assert write(table, tmp_path / f"o{suffix}").poly_id.tolist() == table.poly_id.tolist()
+        found = write(table, tmp_path / f"o{suffix}")
+        assert found.poly_id.tolist() == table.poly_id.tolist()
+        assert shapely.equals_exact(found.geometry.array, table.geometry).all()
+    groups = pq.ParquetFile(tmp_path / "o.parquet").metadata
+    sizes = [groups.row_group(i).num_rows for i in range(groups.num_row_groups)]
+    assert sum(sizes) == 5
+    assert len(sizes) >= 2
+
+
+def test_small_tables_are_put_together(tmp_path: Path) -> None:
+    """A map gives a table for each band of rows; a row group for each would be slow to read."""
+    tables = [polygons(np.roll(CODES, n)) for n in range(4)] + [polygons(np.full((3, 3), 255, np.uint8))]
+    stored = store_polygons(tables, tmp_path / "rows")
+    assert len(stored) == sum(map(len, tables))
+    (batch,) = stored.batches()
+    assert batch["poly_id"].to_pylist() == [poly for table in tables for poly in table.poly_id]
+    assert stored.totals.bounds.tolist() == [500_000, 3_999_960, 500_040, 4_000_000]
+    assert stored.totals.n_vertices == sum(shapely.get_num_coordinates(table.geometry).sum() for table in tables)
+    assert stored.count_by_class == {
+        name: sum((table.class_name == name).sum() for table in tables) for name in SCHEME.names
+    }
+
+
+def test_a_polygon_that_no_file_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(polygon_rows, "LARGEST_GEOMETRY", 200)
+    with pytest.raises(OutputError, match=r"polygon 0 has 1\d vertices, more than files hold: simplify"):
+        write_polygons(polygons(), tmp_path / "o.gpkg", layer="land")
 
 
 def test_existing_and_impossible_paths_are_refused(tmp_path: Path) -> None:
@@ -240,9 +256,11 @@ def test_a_full_disk_is_told_in_every_format(tmp_path: Path) -> None:
     """Facts F2, F3; the limit on file sizes stands in for the disk, in a process of its own."""
     script = f"""
 import resource, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]
 from test_vector import *
-table = polygons((np.indices((120, 120)).sum(0) % 2 * 5).astype(np.uint8))
+from geoseg.io.vector import write_polygons
+board = (np.indices((120, 120)).sum(0) % 2 * 5).astype(np.uint8)
+table = store_polygons([polygons(board)], Path({str(tmp_path)!r}) / "rows")
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 for suffix in VECTOR_SUFFIXES:
     try:

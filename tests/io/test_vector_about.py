@@ -12,9 +12,10 @@ import pyogrio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from polygon_kit import write_polygons
 from test_vector import polygons
 
-from geoseg.io.vector import about_of, count_features, write_polygons
+from geoseg.io.vector import about_of, count_features
 from geoseg.settings import VECTOR_SUFFIXES
 
 ABOUT = {

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
+from polygon_kit import write_polygons
 from pyproj import CRS
 from test_vector import NORTH_UP, UTM, polygons, write
 
 from geoseg.errors import InputError
-from geoseg.io.vector import write_polygons
 
 
 @pytest.mark.parametrize(

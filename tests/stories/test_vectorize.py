@@ -15,7 +15,9 @@ from geoseg.errors import InputMissingError, OutputExistsError, UsageError
 from geoseg.io.class_raster import open_class_raster
 from geoseg.io.record import verify_record
 from geoseg.settings import VECTOR_SUFFIXES, OutputSettings, VectorSettings
-from geoseg.stories.vectorize import polygons_of, skipped_codes, vectorize
+from geoseg.stories.regions import find_regions, polygons_of
+from geoseg.stories.vector_key import skipped_codes
+from geoseg.stories.vectorize import vectorize
 
 SCHEME = ClassScheme(
     (LandClass(1, "water", (0, 0, 255)), LandClass(2, "7", (9, 9, 9)), LandClass(7, "tree", (0, 99, 0)))
@@ -98,9 +100,9 @@ def test_a_named_confidence_raster_must_exist(raster: Path, tmp_path: Path) -> N
 
 
 def test_the_stage_alone_needs_no_disk_for_its_result(raster: Path) -> None:
-    table = polygons_of(open_class_raster(raster), None, VectorSettings())
-    assert table.poly_id.tolist() == [0, 2, 3]
-    assert (table.scene_id, table.img_date, table.score) == ("scene", date(2018, 6, 1), None)
+    tables = list(polygons_of(find_regions(open_class_raster(raster), None, VectorSettings()), VectorSettings()))
+    assert sorted(poly for table in tables for poly in table.poly_id) == [0, 2, 3]
+    assert {(table.scene_id, table.img_date, table.score) for table in tables} == {("scene", date(2018, 6, 1), None)}
 
 
 def test_classes_are_skipped_by_name_before_code() -> None:

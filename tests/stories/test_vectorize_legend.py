@@ -29,7 +29,8 @@ from geoseg.io.legend_file import read_legend_file
 from geoseg.io.spool import RasterSpool
 from geoseg.legend import Entry, Legend
 from geoseg.settings import VECTOR_SUFFIXES, VectorSettings
-from geoseg.stories.vectorize import polygons_of, vectorize
+from geoseg.stories.regions import find_regions, polygons_of
+from geoseg.stories.vectorize import vectorize
 
 TRANSFORM = Affine(10, 0, 5e5, 0, -10, 4e6)
 UTM = CRS.from_epsg(32618)
@@ -113,9 +114,11 @@ def test_a_legend_is_recoding_before_vectorizing(tmp_path: Path, data: st.DataOb
     plain = open_class_raster(write(tmp_path / "b.tif", recoded, 65535, GEOSEG_CLASSES=tag))
     assert merged.scheme == plain.scheme
     np.testing.assert_array_equal(read_codes(merged), read_codes(plain))
-    one, other = (polygons_of(raster, None, VectorSettings()) for raster in (merged, plain))
-    for column in ("geometry", "poly_id", "class_id", "class_name", "n_pixels", "area_m2", "perim_m"):
-        assert getattr(one, column).tolist() == getattr(other, column).tolist()
+    settings = VectorSettings()
+    one, other = (polygons_of(find_regions(raster, None, settings), settings) for raster in (merged, plain))
+    for mine, theirs in zip(one, other, strict=True):
+        for column in ("geometry", "poly_id", "class_id", "class_name", "n_pixels", "area_m2", "perim_m"):
+            assert getattr(mine, column).tolist() == getattr(theirs, column).tolist()
 
 
 def test_a_style_edited_in_qgis_comes_back_in_raster_style_and_names(tmp_path: Path) -> None:

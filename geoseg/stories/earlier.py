@@ -1,0 +1,51 @@
+"""A finished run's own answer, for a run that asks the model the same question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geoseg.errors import InputError
+from geoseg.io.record import read_record, recorded, verify_record
+from geoseg.stories.segment import Summary, raster_names
+
+ANSWER = "geoseg:answer"
+"""Item of the record: the summary of the model's answer, before any minimum mapping unit."""
+
+
+@dataclass(frozen=True)
+class EarlierAnswer:
+    """What the model answered, on disk."""
+
+    files: tuple[Path, ...]
+    """Class raster, its sidecars and, last, the confidence raster if there is one."""
+    summary: Summary
+
+
+def earlier_answer(record: Path, segment_key: dict[str, Any]) -> EarlierAnswer | None:
+    """The model's answer of a finished run, if it stands there unharmed and was made from the same.
+
+    Args:
+        record: where that run's record would be, NAME.json.
+        segment_key: what the answer depends on, as plain JSON.
+    """
+    if not record.is_file():
+        return None
+    try:
+        document = read_record(record)
+        key, files = recorded(document)
+    except InputError:  # somebody's own JSON file
+        return None
+    if key.get("segment") != segment_key or ANSWER not in document or verify_record(record):
+        return None
+    raw, classes = f"{record.stem}.raw.tif", f"{record.stem}.classes.tif"
+    scores = f"{record.stem}.confidence.tif"
+    names = raster_names(raw if raw in files else classes, scores, confidence=bool(segment_key["confidence"]))
+    if not set(names) <= files.keys():
+        return None
+    return EarlierAnswer(tuple(record.with_name(name) for name in names), _summary(document[ANSWER]))
+
+
+def _summary(plain: dict[str, Any]) -> Summary:
+    return Summary(**plain | {"warnings": tuple(plain["warnings"])})

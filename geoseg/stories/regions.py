@@ -1,0 +1,256 @@
+"""A class raster as regions and polygons: what `vectorize` and `run` share.
+
+Pass A surveys the components, the minimum mapping unit gives small ones away, pass B traces the lines between what is
+left, simplifies and smooths each once for both neighbors, and gives the polygons out band by band.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.classes import ClassScheme
+from geoseg.errors import InputError
+from geoseg.grid import Grid, Window
+from geoseg.ground import AreaModel, area_model
+from geoseg.io.class_raster import CLASSES_TAG, ClassRaster, opened_rows, scene_name
+from geoseg.io.cog import class_counts, write_class_cog
+from geoseg.io.score_raster import opened_scores
+from geoseg.io.spool import RasterSpool
+from geoseg.moment import Moment
+from geoseg.polygons.adjacency import survey_neighbors
+from geoseg.polygons.arcs import Arcs
+from geoseg.polygons.assemble import MapFacts, assemble
+from geoseg.polygons.components import Components
+from geoseg.polygons.coverage import coverage
+from geoseg.polygons.mmu import Generalized, generalize
+from geoseg.polygons.mmu_size import Scale, Unit, size_scale
+from geoseg.polygons.simplify import Lenses, simplify_arcs
+from geoseg.polygons.smooth import smooth_arcs
+from geoseg.polygons.survey import ReadRows, Survey, run_ahead, survey
+from geoseg.polygons.table import Polygons
+from geoseg.polygons.vertex_bits import VertexBits
+from geoseg.settings import VectorSettings
+from geoseg.stories.vector_key import mapping_unit, skipped_codes
+
+Ints = NDArray[np.int64]
+
+KEPT_PX = 1 << 26
+"""Rasters up to this size keep their labeled runs between the passes, at most 8 bytes a pixel."""
+BITS_IN_MEMORY = 1 << 28
+"""Bytes; the vertices of larger rasters are marked in a file."""
+
+
+@dataclass(frozen=True)
+class ClassChange:
+    """Ground that the minimum mapping unit gave to another class."""
+
+    before: str
+    after: str
+    area_m2: float
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The components of a class raster, small ones given away."""
+
+    raster: ClassRaster
+    facts: MapFacts
+    surveyed: Survey
+    table: Components
+    """What became of the surveyed components; those given away have no pixels."""
+    final: Ints | None = None
+    """(component,) component that each now belongs to; None: there is no minimum mapping unit."""
+    area_m2: dict[str, float] | None = None
+    """Ground area by class name, skipped classes left out; None: there is no minimum mapping unit."""
+    changed: tuple[ClassChange, ...] = ()
+
+
+def find_regions(raster: ClassRaster, confidence: Path | None, settings: VectorSettings) -> Regions:
+    """Survey a class raster, band by band, and apply the minimum mapping unit.
+
+    Memory: a few bands, about 80 bytes a component, with a minimum mapping unit 64 more and 16 for each pair of
+    neighbors; runs up to `KEPT_PX`.
+
+    Args:
+        raster: class raster.
+        confidence: raster of winning scores on the same grid; None: polygons get no score.
+        settings: classes to skip, minimum mapping unit.
+
+    Raises:
+        UsageError: a class is unknown, or sizes cannot be compared.
+        InputError: a raster cannot be read or the two do not fit.
+    """
+    grid, scheme = raster.grid, raster.scheme
+    facts = MapFacts(grid, scheme, area_model(grid), confidence is not None, scene_id(raster), _image_date(raster))
+    small, skipped = mapping_unit(settings, scheme, grid, facts.model), skipped_codes(scheme, settings.skip_classes)
+    with ExitStack() as stack:
+        read_rows = stack.enter_context(opened_rows(raster))
+        surveyed = survey(
+            read_rows,
+            (grid.height, grid.width),
+            nodata=raster.nodata,
+            skip=skipped,
+            read_scores=None if confidence is None else stack.enter_context(opened_scores(confidence, grid)),
+            keep_runs=grid.height * grid.width <= KEPT_PX,
+        )
+        if small is None:
+            return Regions(raster, facts, surveyed, surveyed.components)
+        return _generalized(raster, facts, surveyed, read_rows, small, skipped)
+
+
+def _generalized(
+    raster: ClassRaster,
+    facts: MapFacts,
+    surveyed: Survey,
+    read_rows: ReadRows,
+    small: tuple[Unit, Scale],
+    skipped: frozenset[int],
+) -> Regions:
+    unit, scale = small
+    before = surveyed.components
+    areas = size_scale(facts.grid, facts.model, ())
+    adjacency, ground = survey_neighbors(
+        surveyed.painted_bands(read_rows), len(before), areas.by_row, diagonals=unit.connect == 8
+    )
+    size = before.n_pixels if scale.step_m2 is None else ground
+    found = generalize(before.code, size, before.first, adjacency, unit)
+    if areas.step_m2 is None:
+        raise AssertionError("areas are always counted in steps of some size")
+    ground_m2 = np.multiply(ground, float(areas.step_m2), dtype=np.float64)
+    return Regions(
+        raster,
+        facts,
+        surveyed,
+        table=before.absorbed(found.final, found.code),
+        final=found.final,
+        area_m2={
+            c.name: float(ground_m2[found.code == c.code].sum()) for c in raster.scheme.classes if c.code not in skipped
+        },
+        changed=_changes(before, found, ground_m2, raster.scheme),
+    )
+
+
+def _changes(
+    before: Components, found: Generalized, ground_m2: NDArray[np.float64], scheme: ClassScheme
+) -> tuple[ClassChange, ...]:
+    """What changed class, largest area first."""
+    name = dict(zip(scheme.codes, scheme.names, strict=True))
+    moved = np.flatnonzero(before.code != found.code)
+    pairs, which = np.unique(np.stack([before.code[moved], found.code[moved]]), axis=1, return_inverse=True)
+    sums = np.bincount(which.ravel(), weights=ground_m2[moved], minlength=pairs.shape[1])
+    changes = [ClassChange(name[a], name[b], m2) for (a, b), m2 in zip(pairs.T.tolist(), sums.tolist(), strict=True)]
+    return tuple(sorted(changes, key=lambda change: (-change.area_m2, change.before, change.after)))
+
+
+def polygons_of(regions: Regions, settings: VectorSettings, scratch: Path | None = None) -> Iterator[Polygons]:
+    """The polygons with all attributes, band by band, each when the sweep has passed its last row.
+
+    Memory: the arcs of open polygons, a batch, 8 bytes a component; with lines to shape 1 bit a pixel.
+
+    Args:
+        regions: what to outline.
+        settings: how lines are shaped.
+        scratch: folder for what should not stay in memory; None: all does.
+
+    Raises:
+        InputError: the raster cannot be read any more, or lies where its CRS has no place on the ground.
+    """
+    facts = regions.facts
+    shaper = _Shaper(regions, settings, scratch) if settings.simplify or settings.smooth else None
+    with opened_rows(regions.raster) as read_rows:
+        batches = coverage(
+            read_rows,
+            regions.surveyed,
+            final=regions.final,
+            code=None if regions.final is None else regions.table.code,
+            shape_arcs=None if shaper is None else shaper.shape,
+            see_vertices=None if shaper is None else shaper.bits.add,
+        )
+        finish = partial(assemble, facts=facts, smoothed=settings.smooth)
+        yield from run_ahead(finish, ((batch,) for batch in batches), threads=1)
+
+
+class _Shaper:
+    """Simplifies and smooths arcs as they are completed."""
+
+    def __init__(self, regions: Regions, settings: VectorSettings, scratch: Path | None) -> None:
+        grid = regions.facts.grid
+        large = scratch is not None and (grid.height + 1) * (grid.width + 1) > 8 * BITS_IN_MEMORY
+        self.bits = VertexBits(grid.height, grid.width, scratch / "vertices" if scratch and large else None)
+        self._lenses = Lenses(regions.table.last_row)
+        self._tolerance_px2 = tolerance_px2(settings.simplify, grid, regions.facts.model)
+        self._outer, self._smooth = settings.simplify_outer, settings.smooth
+
+    def shape(self, arcs: Arcs) -> Arcs:
+        self._lenses.add(arcs)
+        arcs = simplify_arcs(arcs, self.bits, self._lenses, tolerance_px2=self._tolerance_px2, outer=self._outer)
+        return smooth_arcs(arcs, self.bits, outer=self._outer) if self._smooth else arcs
+
+
+def tolerance_px2(tolerance_m: float, grid: Grid, model: AreaModel) -> float:
+    """A tolerance in ground meters as an area in pixels: M² / ground area of a pixel in the raster's middle row.
+
+    Raises:
+        InputError: that row lies where the CRS has no place on the ground.
+    """
+    pixel_m2 = float(model.pixel_areas(grid, np.array([grid.height // 2]))[0])
+    if not pixel_m2 > 0:
+        raise InputError(
+            f"the middle of the raster lies outside the domain of {model.crs.name!r}: meters mean nothing there; "
+            "warp it to another CRS or leave --simplify out."
+        )
+    return tolerance_m**2 / pixel_m2
+
+
+def write_regions(regions: Regions, destination: Path) -> dict[str, int]:
+    """Write the generalized class raster as a COG with its sidecars; skipped classes and nodata stay as they were.
+
+    Args:
+        regions: what is to be painted.
+        destination: the `.tif`, in an existing folder.
+
+    Returns:
+        Pixels by class name.
+
+    Raises:
+        InputError: the raster cannot be read any more.
+        OutputError: the disk refuses, or what was written does not read back.
+    """
+    raster, grid = regions.raster, regions.raster.grid
+    kept = {key: text for key, text in raster.tags.items() if key.startswith("GEOSEG_") and key != CLASSES_TAG}
+    with (
+        RasterSpool(destination.with_suffix(".spool"), grid, raster.scheme.dtype, raster.nodata) as spool,
+        opened_rows(raster) as read_rows,
+    ):
+        for first, painted in regions.surveyed.painted_bands(read_rows, regions.final):
+            numbers = painted[1:, 1:-1]
+            codes = read_rows(first, first + len(numbers))
+            there = numbers >= 0
+            codes[there] = regions.table.code[numbers[there]]
+            spool.write(Window(0, first, grid.width, len(numbers)), codes)
+        write_class_cog(spool, destination, scheme=raster.scheme, tags=kept)
+        counts = class_counts(spool, raster.scheme)
+    return dict(zip(raster.scheme.names, counts.values(), strict=True))
+
+
+def scene_id(raster: ClassRaster) -> str:
+    """Name of the scene that a class raster was made from: its stem without `.classes`."""
+    return scene_name(raster.path)
+
+
+def layer_name(raster: ClassRaster) -> str:
+    """Layer name of the polygons: the model's, else the scene's."""
+    return raster.tags.get("GEOSEG_MODEL") or scene_id(raster)
+
+
+def _image_date(raster: ClassRaster) -> date | None:
+    text = raster.tags.get("GEOSEG_DATETIME")
+    return Moment.parse(text).day if text else None
