@@ -74,7 +74,7 @@ def slow_steps(
         for patch in sorted(now, key=lambda patch: (size(patch), patch.first)):
             group = next(group for group in tested if group.pixels[patch.pixels].all() and group.code == patch.code)
             small = size(group) < unit.by_code.get(patch.code, unit.default) and patch.code not in unit.keep
-            neighbors = [other for other in now if border(patch, other)] if small else []
+            neighbors = [other for other in now if small and other is not patch and border(patch, other)]
             if neighbors:
                 best = min(neighbors, key=lambda n: (-border(patch, n), -size(n), n.code, n.first))
                 codes[patch.pixels] = best.code
