@@ -30,7 +30,7 @@ Measure = Literal["px", "m2"]
 
 _SIZE = r"\d+(?:\.\d*)?|\.\d+"
 _UNIT = re.compile(rf"\s*({_SIZE})\s*(ha|m2|px)\s*")
-_OF_CLASS = re.compile(rf"\s*([^=]+?)\s*=\s*((?:{_SIZE})\s*(?:ha|m2|px))\s*(?:,|$)")
+_OF_CLASS = re.compile(rf"\s*([^=,\s][^=]*?)\s*=\s*((?:{_SIZE})\s*(?:ha|m2|px))\s*(?:,|$)")
 _M2 = {"ha": 10_000, "m2": 1, "px": 1}
 _MM2_PER_M2 = 10**6
 _LARGEST = 2.0**62
