@@ -43,5 +43,8 @@ def _as_lists(raw: dict[str, Any]) -> dict[str, Any]:
         for name, default in vars(defaults).items():
             value = given.get(name)
             if isinstance(default, tuple) and isinstance(value, str | int | float):
-                given[name] = value.split(",") if isinstance(value, str) else [value]
+                # A mask's own reasons are separated by commas.
+                given[name] = value.split(",") if isinstance(value, str) and name != "mask" else [value]
+            elif name == "collar" and isinstance(value, int):
+                given[name] = str(value)
     return raw

@@ -90,7 +90,9 @@ READING = (
 )
 
 MODEL = (
-    click.option("-m", "--model", "predict__model", help="Bundled model or model file.  [default: landcover]"),
+    click.option(
+        "-m", "--model", "predict__model", help="Bundled or pulled model, or a model file.  [default: landcover]"
+    ),
     click.option("--device", "predict__device", help="auto, cpu, cuda, cuda:N or mps.  [default: auto]"),
     click.option(
         "--precision",

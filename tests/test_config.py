@@ -91,7 +91,7 @@ def test_anchors_and_merges_are_fine(tmp_path):
         ("predict: {precision: int8}", ["predict.precision", "'int8'"]),
         ("predict: 5", ["predict", "5"]),
         ("read: {valid: most}", ["read.valid", "'most'"]),
-        ("read: {collar: 0}", ["read.collar", "'0'", "got 0"]),
+        ("read: {collar: 1}", ["read.collar", "'0'", "got '1'"]),
         ("read: {scale: [x]}", ["read.scale", "'x'"]),
         ("read: {scale: [0.1, x]}", ["read.scale.1", "'x'"]),
         ("read: {scale: [.nan]}", ["read", "--scale nan must be finite"]),
@@ -172,3 +172,14 @@ def test_one_value_stands_for_a_list(tmp_path):
     settings = load_settings(path)
     assert (settings.read.scale, settings.read.bands) == ((0.1,), ("red=1", "nir=2"))
     assert settings.vector.formats == ("gpkg",)
+
+
+def test_values_mean_what_they_mean_as_flags(tmp_path):
+    """YAML would make a time, a number and two masks of these. Mutation: the loader's timestamps left on."""
+    path = tmp_path / "s.yaml"
+    path.write_text("read: {datetime: 2018-08-15T15:43:00Z, collar: 0, nodata: 0, mask: 'auto:cloud,shadow'}")
+    read = load_settings(path).read
+    assert (read.datetime, read.collar, read.nodata) == ("2018-08-15T15:43:00Z", "0", "0")
+    assert read.mask == ("auto:cloud,shadow",)
+    path.write_text("read: {datetime: 2018-08-15}")
+    assert load_settings(path).read.datetime == "2018-08-15"

@@ -102,7 +102,7 @@ def _numbered(file: RasterFile, index: int, request: str) -> Place:
 
 def _find_file(files: Sequence[RasterFile], text: str) -> RasterFile | None:
     """The input that `text` names by its path or, when unique, by its file name."""
-    exact = [file for file in files if file.path == text]
+    exact = [file for file in files if file.path == text or Path(file.path) == Path(text).absolute()]
     named = [file for file in files if Path(file.path).name == text]
     if exact:
         return exact[0]

@@ -86,7 +86,7 @@ def scene_of(found: Survey, settings: ReadSettings) -> Scene:
     )
     scene = replace(scene, radiometry=_source_of_radiometry(scene, settings, product))
     notes = _product_notes(product) if product is not None else () if requests else alias_notes(places)
-    scene = replace(scene, notes=_notes(files, reference, scene, settings) + notes)
+    scene = replace(scene, notes=(*(note for file in files for note in file.notes), *notes))
     scene = _with_aoi(_with_collar(_with_moment(scene, reference, settings, product), settings), settings)
     return with_masks(scene, settings, product)
 
@@ -113,6 +113,7 @@ def _bands(
                 scale=scale if scales is None else scales[number],
                 offset=offset if offsets is None else offsets[number],
                 warped=not grid.same_as(own),
+                gsd_m=file.grid.gsd_m,
                 crs_wkt=None if settings.assume_crs is None else file.grid.crs.to_wkt(),
             )
         )
@@ -172,17 +173,6 @@ def _source_of_radiometry(scene: Scene, settings: ReadSettings, product: Product
 
 def _product_notes(product: Product) -> tuple[str, ...]:
     return (f"{product.title}, preset {product.sensor}: {product.why}", *product.notes)
-
-
-def _notes(files: Sequence[RasterFile], reference: RasterFile, scene: Scene, settings: ReadSettings) -> tuple[str, ...]:
-    notes = [note for file in files for note in file.notes]
-    gsd_m = {file.path: f"{file.grid.gsd_m:.3g} m" for file in files}
-    onto = Path(reference.path).name if settings.grid is None else f"--grid {settings.grid}"
-    warped = dict.fromkeys(band.path for band in scene.bands if band.warped)
-    for size in dict.fromkeys(gsd_m[path] for path in warped):
-        names = ", ".join(Path(path).name for path in warped if gsd_m[path] == size)
-        notes.append(f"{names} ({size}) resampled bilinearly onto the grid of {onto} ({scene.grid.gsd_m:.3g} m)")
-    return tuple(notes)
 
 
 def _with_moment(scene: Scene, reference: RasterFile, settings: ReadSettings, product: Product | None) -> Scene:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from geoseg.errors import InputError
 from geoseg.io.raster import RasterFile, describe
 from geoseg.products.product import Product, ProductBand
 
@@ -18,7 +19,16 @@ def dressed(product: Product, assume_crs: str | None = None) -> tuple[RasterFile
     by_path: dict[str, list[ProductBand]] = {}
     for band in product.bands:
         by_path.setdefault(band.path, []).append(band)
-    return tuple(_dress(describe(path, assume_crs=assume_crs), bands) for path, bands in by_path.items())
+    return tuple(_dress(_described(path, assume_crs), bands) for path, bands in by_path.items())
+
+
+def _described(path: str, assume_crs: str | None) -> RasterFile:
+    try:
+        return describe(path, assume_crs=assume_crs)
+    except InputError as error:
+        if path.startswith("/vsi"):
+            raise InputError(f"{error} If the archive is damaged, download it again.") from error
+        raise
 
 
 def _dress(file: RasterFile, bands: Sequence[ProductBand]) -> RasterFile:

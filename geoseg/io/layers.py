@@ -27,7 +27,7 @@ def with_masks(scene: Scene, settings: ReadSettings, product: Product | None) ->
     if len(asked) < len(requests) and asked:
         raise UsageError(f"--mask none stands beside {len(asked)} other masks; leave it out.")
     masks = tuple(mask for request in asked for mask in _open(request, scene, product))
-    notes = tuple(f"{Path(mask.path).name} masks {', '.join(mask.reasons)} ({mask.rule})" for mask in masks)
+    notes = tuple(mask.describe() for mask in masks)
     return replace(scene, masks=masks, mask_buffer_m=settings.mask_buffer if masks else 0.0, notes=scene.notes + notes)
 
 

@@ -62,8 +62,10 @@ class MaskSource:
     """Polygons that touch the scene, in the scene's CRS; a region's layer may have none in a scene."""
 
     def describe(self) -> str:
-        """For people: file, rule and reasons."""
-        return f"{Path(self.path).name} by {self.rule}: {', '.join(self.reasons)}"
+        """For people: what is masked by which layer and rule."""
+        known = self.reasons if self.rule == POLYGONS else rule_of(self.rule, self.reasons[0]).tells
+        told = [reason for reason in self.reasons if reason in known]
+        return f"{Path(self.path).name} masks {', '.join(told)} ({self.rule})"
 
 
 def open_mask(request: MaskRequest, grid: Grid, *, assume_crs: str | None = None) -> MaskSource:

@@ -133,9 +133,18 @@ def key_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]
         before, after = old.get(part, _ABSENT), new.get(part, _ABSENT)
         if isinstance(before, dict) and isinstance(after, dict):
             lines += [f"{part}.{line}" for line in key_differences(before, after)]
+        elif _alike(before, after):
+            numbered = ({str(n): value for n, value in enumerate(values, start=1)} for values in (before, after))
+            lines += [f"{part}.{line}" for line in key_differences(*numbered)]
         elif before != after:
             lines.append(f"{part}: {_short(before)} → {_short(after)}")
     return lines
+
+
+def _alike(before: Any, after: Any) -> bool:
+    """Lists of one length that hold more than plain values: they differ somewhere inside."""
+    lists = isinstance(before, list) and isinstance(after, list) and len(before) == len(after)
+    return lists and any(isinstance(value, (dict, list)) for value in (*before, *after))
 
 
 def _short(value: Any) -> str:

@@ -67,6 +67,8 @@ class BandSource:
     """With `warped`: nearest neighbor instead, for layers of codes."""
     crs_wkt: str | None = None
     """CRS of a file that carries none, as the user said."""
+    gsd_m: float | None = None
+    """Pixel size of the file, where it is resampled."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,16 @@ class Scene:
     def dtype(self) -> np.dtype[Any]:
         """Type that holds the stored numbers of all bands."""
         return np.result_type(*(band.dtype for band in self.bands))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes, and which files are resampled."""
+        sizes: dict[str, dict[str, None]] = {}
+        for band in self.bands:
+            if band.warped and band.gsd_m is not None:
+                sizes.setdefault(f"{band.gsd_m:.3g} m", {})[path_name(band.path)] = None
+        onto = f"resampled bilinearly onto the scene's grid ({self.grid.gsd_m:.3g} m)"
+        return (*(f"{', '.join(names)} ({size}) {onto}" for size, names in sizes.items()), *self.notes)
 
     @property
     def paths(self) -> tuple[str, ...]:

@@ -103,12 +103,12 @@ def _cloud_notes(tree: Tree, root: str, level: str) -> Iterator[str]:
 
 
 def _scene_id(xml: ET.Element, folder: str) -> str | None:
-    """The SAFE folder's name; where that was lost, the one in the metadata."""
-    name = PurePosixPath(folder).name
-    if name.upper().endswith(".SAFE"):
-        return product_stem(name)
+    """The name in the metadata, which no link and no renaming changes; else the SAFE folder's."""
     uri = _text(xml, "PRODUCT_URI") or _text(xml, "PRODUCT_URI_2A") or _text(xml, "PRODUCT_URI_1C")
-    return product_stem(uri) if uri else None
+    if uri:
+        return product_stem(uri)
+    name = PurePosixPath(folder).name
+    return product_stem(name) if name.upper().endswith(".SAFE") else None
 
 
 def _local(element: ET.Element) -> str:

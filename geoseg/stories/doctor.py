@@ -13,7 +13,7 @@ from geoseg import __version__
 from geoseg.io import machine
 from geoseg.io import versions as io_versions
 from geoseg.model import versions as model_versions
-from geoseg.model.file import bundled, read_spec
+from geoseg.model.file import bundled, cached, read_spec
 
 Question = Callable[[], dict[str, str]]
 """Gives name → finding; raises whatever is broken."""
@@ -107,7 +107,7 @@ def _questions(folder: Path, warnings: list[str]) -> dict[str, dict[str, Questio
         },
         "devices": {"devices": lambda: _devices(warnings)},
         "packages": {name: _package(name) for name in PACKAGES} | {"extras": _extras},
-        "models": {name: _model(name, path) for name, path in bundled().items()},
+        "models": {name: _model(name, path) for name, path in (cached() | bundled()).items()},
         "machine": {
             "processor": _processor,
             "memory": lambda: _memory(warnings),

@@ -55,7 +55,7 @@ class InfoReport:
             "datetime": None if self.scene.acquired is None else self.scene.acquired.text,
             "masks": [{"file": m.path, "rule": m.rule, "reasons": list(m.reasons)} for m in self.scene.masks],
             "radiometry": self.scene.radiometry,
-            "notes": list(self.scene.notes),
+            "notes": list(self.scene.remarks),
             "proposals": list(self.proposals),
             "model": self.model,
             "fits": self.fits,
@@ -82,7 +82,7 @@ class InfoReport:
             out.append(f"  {band.name:<10} {place}  {band.dtype}, {what}, {band.validity.describe()}")
         if scene.acquired is not None:
             out.append(f"  taken {scene.acquired.text}")
-        out += [f"note: {note}" for note in scene.notes]
+        out += [f"note: {note}" for note in scene.remarks]
         out += [f"hint: {proposal}" for proposal in self.proposals]
         for value in self.values:
             out.append(f"  {value['name']:<10} p1 {value['p1']:.4f}   p50 {value['p50']:.4f}   p99 {value['p99']:.4f}")
@@ -224,9 +224,11 @@ def plan(inputs: Sequence[str | Path], settings: RunSettings | None = None) -> P
     """
     from geoseg.model.device import resolve
     from geoseg.model.footprint import activation_bytes
+    from geoseg.stories.stats import asked_zones
     from geoseg.tiling.schedule import slots
 
     settings = settings or RunSettings()
+    asked_zones(settings.vector)
     job = prepare(inputs, settings)
     resolved = resolve(settings.predict)
     grid, tiles = job.plan.grid, job.plan

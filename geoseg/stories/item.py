@@ -48,7 +48,7 @@ def run_item(
         areas_ha={name: area / 1e4 for name, area in summary.area_m2.items()},
         warnings=summary.warnings,
         extra={
-            "notes": list(scene.notes),
+            "notes": list(scene.remarks),
             "absent_bands": list(job.fit.absent),
             "sensor": scene.sensor,
             "masks": [{"file": Path(m.path).name, "rule": m.rule, "reasons": list(m.reasons)} for m in scene.masks],

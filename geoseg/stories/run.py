@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from geoseg.errors import InputError, ModelOutputError, UsageError
+from geoseg.errors import InputError, ModelOutputError
 from geoseg.grid import Window
 from geoseg.io.class_raster import open_class_raster
 from geoseg.io.overview import picture_window, small_classes, small_image
@@ -18,7 +18,6 @@ from geoseg.io.publish import Publication
 from geoseg.io.scene import Scene
 from geoseg.io.table import write_zone_table
 from geoseg.io.vector import about_of, check_path, write_polygons
-from geoseg.io.zones import read_zones
 from geoseg.model.device import Resolved, machine_key, resolve
 from geoseg.picture import render_preview, stretch
 from geoseg.settings import RunSettings
@@ -37,10 +36,9 @@ from geoseg.stories.segment import (
     summarize,
     write_rasters,
 )
-from geoseg.stories.stats import table_key, zone_table
+from geoseg.stories.stats import asked_zones, table_key, zone_table
 from geoseg.stories.vector_key import skipped_codes, vector_key
 from geoseg.tiling.cluster import check_schedule
-from geoseg.zones.table import Zones
 
 TRUE_COLOR = ("red", "green", "blue")
 PREVIEW_PX = 1024
@@ -88,7 +86,7 @@ def run(
     """
     settings, watcher, folder = settings or RunSettings(), watcher or Silent(), Path(folder)
     check_schedule(settings.schedule)
-    zones = _zones(settings)
+    zones = asked_zones(settings.vector)
     job = prepare(as_inputs(inputs), settings)
     resolved = resolve(settings.predict)
     names = OutputNames.of(job.name, settings)
@@ -136,19 +134,6 @@ def _segmented(work: _Work, folder: Path) -> Summary:
         shutil.copyfile(old, work.stage(new))
     work.watcher.note(f"nothing changed before the polygons: pixels are those of {found.files[0].name}")
     return found.summary
-
-
-def _zones(settings: RunSettings) -> Zones | None:
-    """The zones of `--zones`, read before any work.
-
-    Raises:
-        UsageError: zones without their field, or the field without zones.
-        InputMissingError, InputError: see `geoseg.io.zones.read_zones`.
-    """
-    file, field = settings.vector.zones, settings.vector.zone_field
-    if (file is None) != (field is None):
-        raise UsageError("--zones FILE and --field NAME go together: give both.")
-    return None if file is None or field is None else read_zones(file, field)
 
 
 def _zones_key(settings: RunSettings) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from geoseg import __version__
 from geoseg.errors import UsageError
+from geoseg.io.archive import check_archives
 from geoseg.io.class_raster import scene_name
 from geoseg.io.cog import write_class_cog, write_score_cog
 from geoseg.io.publish import FileEntry, Publication
@@ -154,7 +155,7 @@ def raster_names(classes: str, scores: str, *, confidence: bool) -> list[str]:
 
 def announce(job: Job, watcher: Watcher) -> None:
     """Say, before the work, what was understood: what was applied to the numbers, what was assumed."""
-    for text in (_describe_model(job.model.spec), *describe_radiometry(job.scene), *job.scene.notes):
+    for text in (_describe_model(job.model.spec), *describe_radiometry(job.scene), *job.scene.remarks):
         watcher.note(text)
     for text in job.fit.warnings:
         watcher.warn(text)
@@ -195,6 +196,7 @@ def write_rasters(
         names: as `raster_names` gives them.
         watcher: told about progress.
     """
+    check_archives([*job.scene.paths, *(mask.path for mask in job.scene.masks)])
     scheme, grid = job.scheme, job.plan.grid
     tally = Tally(grid, scheme)
     with ExitStack() as stack:

@@ -21,7 +21,7 @@ from geoseg.io.table import table_suffix, write_zone_table
 from geoseg.io.zone_sums import Layer, Mosaic
 from geoseg.io.zones import read_zones, zone_files
 from geoseg.legend import Legend
-from geoseg.settings import OutputSettings
+from geoseg.settings import OutputSettings, VectorSettings
 from geoseg.zones.table import Zones, ZoneTable, joined
 
 KEY_VERSION = 1
@@ -94,6 +94,20 @@ def stats(
         summary = summarize(table)
         publication.commit(lambda _: {_SUMMARY: summary})
     return StatsResult(table=output, **summary)
+
+
+def asked_zones(settings: VectorSettings) -> Zones | None:
+    """The zones of `run --zones`, read before any work; None when none are asked for.
+
+    Raises:
+        UsageError: zones without their field, or the field without zones.
+        InputMissingError, InputError: see `geoseg.io.zones.read_zones`.
+    """
+    if (settings.zones is None) != (settings.zone_field is None):
+        raise UsageError("--zones FILE and --field NAME go together: give both.")
+    if settings.zones is None or settings.zone_field is None:
+        return None
+    return read_zones(settings.zones, settings.zone_field)
 
 
 def zone_table(rasters: Sequence[Path], zones: Zones, legend: Legend | None = None) -> ZoneTable:

@@ -146,7 +146,7 @@ def test_stack_brings_coarse_bands_onto_the_fine_grid(tmp_path):
     scene = open_scene([fine, coarse], ReadSettings(bands=("a=fine.tif", "b=coarse.tif")))
     chip = read_chip(scene, Window(5, 5, 20, 20))
     np.testing.assert_allclose(chip.data[1], np.tile(np.arange(5, 25) + 0.5, (20, 1)), atol=1e-4)
-    assert any("coarse.tif (20 m) resampled bilinearly" in note for note in scene.notes)
+    assert any("coarse.tif (20 m) resampled bilinearly" in note for note in scene.remarks)
 
 
 def test_warped_windows_do_not_depend_on_the_window(tmp_path):

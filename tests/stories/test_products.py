@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from datetime import date
 from pathlib import Path
 
@@ -241,3 +242,56 @@ def test_info_says_what_was_recognized_and_why(ground, tmp_path) -> None:
     assert "MTD_MSIL2A.xml" in done.out
     assert "s2-scl" in done.out
     assert "2023-06-15T15:58:21.024" in done.out
+
+
+def test_a_flipped_bit_in_a_zip_is_no_land_cover(ground, model, tmp_path) -> None:
+    """JPEG 2000 decodes it without a word. Mutation: `check_archives` not called."""
+    rng = np.random.default_rng(1)
+    noisy = {name: rng.integers(100, 4000, data.shape).astype("uint16") for name, data in bands(ground).items()}
+    archive = zipped(safe(tmp_path, noisy, offset=None, transform=ground["place"]))
+    with zipfile.ZipFile(archive) as opened:
+        name = next(name for name in opened.namelist() if "_B04_10m" in name)
+        member = opened.getinfo(name)
+    data = bytearray(archive.read_bytes())
+    at = member.header_offset + 30 + len(name) + member.compress_size // 2
+    data[at] ^= 0x10
+    archive.write_bytes(data)
+    done = geoseg("segment", archive, "-o", tmp_path / "x.tif", "-m", model)
+    assert done.code == 65
+    assert "_B04_10m.jp2" in done.last
+    assert "download" in done.last
+    assert not (tmp_path / "x.tif").exists()
+
+
+def test_a_gzipped_tar_is_checked_as_a_whole(ground, model, tmp_path) -> None:
+    dn = {f"SR_B{number}": np.full((40, 40), 9000 + number, "uint16") for number in range(2, 8)}
+    archive = tarred(landsat(tmp_path, dn, level="L2SP"), suffix=".tar.gz")
+    fine = geoseg("segment", archive, "-o", tmp_path / "x.tif", "-m", model)
+    assert fine.code == 0, fine.err
+    data = bytearray(archive.read_bytes())
+    data[-6] ^= 0xFF  # of the checksum: GDAL reads every band without a word
+    archive.write_bytes(data)
+    done = geoseg("segment", archive, "-o", tmp_path / "y.tif", "-m", model)
+    assert (done.code, "is damaged" in done.last) == (65, True)
+
+
+def test_a_link_changes_no_name(ground, model, tmp_path) -> None:
+    folder = safe(tmp_path, bands(ground), offset=None, transform=ground["place"])
+    (tmp_path / "link.SAFE").symlink_to(folder)
+    assert run(tmp_path / "link.SAFE", "-o", tmp_path / "a", "-m", model).name == f"{folder.stem}.classes.tif"
+
+
+def test_another_mask_is_refused_by_its_name(ground, model, tmp_path) -> None:
+    scl = np.full((48, 60), 9, "uint8")
+    scl[5:] = 4
+    folder = safe(tmp_path, bands(ground), scl=scl, offset=None, transform=ground["place"])
+    run(folder, "-o", tmp_path / "a", "-m", model)
+    done = geoseg("run", folder, "-o", tmp_path / "a", "-m", model, "--mask", "auto:shadow")
+    assert done.code == 73
+    assert "masks.1.3" in done.last
+    assert '["shadow"]' in done.last
+
+
+@pytest.mark.parametrize(("flags", "code"), [(("--zones", "none.gpkg", "--field", "A"), 66), (("--field", "A"), 2)])
+def test_a_dry_run_looks_at_the_zones(piece, model, tmp_path, flags, code) -> None:
+    assert geoseg("run", piece, "-o", tmp_path / "a", "-m", model, "--dry-run", *flags).code == code
