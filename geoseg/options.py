@@ -150,6 +150,10 @@ VECTOR = (
         help="Shape lines along nodata and the frame, too.",
     ),
     click.option("--smooth", "vector__smooth", is_flag=True, default=None, help="Cut the corners of the staircase."),
+    click.option(
+        "--max-vertices", "vector__max_vertices", type=int, help="Cut larger polygons into parts of one poly_id."
+    ),
+    click.option("--out-crs", "vector__out_crs", help="CRS of the polygons, as EPSG:3857.  [default: the raster's]"),
 )
 
 LEGEND = (

@@ -190,6 +190,10 @@ class VectorSettings(_Strict):
     """Simplify and smooth lines along nodata and the raster's frame, too."""
     smooth: bool = False
     """Cut the corners of the staircase; no line moves by more than half a pixel."""
+    max_vertices: int | None = None
+    """Polygons with more vertices before simplification are cut along a fixed grid into parts of one `poly_id`."""
+    out_crs: str | None = None
+    """CRS of the polygons, as `EPSG:3857`; areas stay ground meters. None: the raster's."""
     scores: Path | None = None
     """Confidence raster; None: the sibling `*.confidence.tif`, if any."""
     legend: str | None = None
@@ -220,6 +224,10 @@ class VectorSettings(_Strict):
             raise UsageError(f"--mmu-connect {self.mmu_connect} is not 4 or 8.")
         if not 0 <= self.simplify < math.inf:
             raise UsageError(f"--simplify {self.simplify:g} must be meters, 0 or more.")
+        # Smoothing puts two vertices where one was; a pixel has four.
+        least = 8 if self.smooth else 4
+        if self.max_vertices is not None and self.max_vertices < least:
+            raise UsageError(f"--max-vertices {self.max_vertices} must be at least {least}.")
 
 
 @dataclass(frozen=True, kw_only=True)

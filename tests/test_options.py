@@ -68,6 +68,8 @@ FLAGS = [
     ("--legend worldcover+corine1", "vector.legend", "worldcover+corine1"),
     ("--zones z.gpkg", "vector.zones", Path("z.gpkg")),
     ("--field NAME", "vector.zone_field", "NAME"),
+    ("--max-vertices 500", "vector.max_vertices", 500),
+    ("--out-crs EPSG:3857", "vector.out_crs", "EPSG:3857"),
     ("--scores c.tif", "vector.scores", Path("c.tif")),
     ("--name scene", "output.name", "scene"),
     ("--overwrite", "output.overwrite", True),

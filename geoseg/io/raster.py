@@ -227,7 +227,7 @@ def place(path: str, dataset: Any, assume_crs: str | None) -> tuple[Grid, tuple[
     return Grid(crs, dataset.transform, dataset.width, dataset.height), tuple(notes)
 
 
-def parse_crs(text: str) -> CRS:
+def parse_crs(text: str, flag: str = "--assume-crs") -> CRS:
     """CRS of user input such as `EPSG:32618`.
 
     Raises:
@@ -236,7 +236,7 @@ def parse_crs(text: str) -> CRS:
     try:
         return CRS.from_user_input(text)
     except CRSError as error:
-        raise InputError(f"--assume-crs {text!r} is not a CRS that PROJ knows: {_first_line(error)}") from error
+        raise InputError(f"{flag} {text!r} is not a CRS that PROJ knows: {_first_line(error)}") from error
 
 
 def validity_of(file: RasterFile, nodata: str | None) -> Validity:

@@ -14,6 +14,8 @@ from geoseg.classes import ClassScheme
 from geoseg.errors import InputError
 from geoseg.grid import Grid
 from geoseg.ground import AreaModel, corner_xy
+from geoseg.polygons.carry import Carrier
+from geoseg.polygons.cut import Parts
 from geoseg.polygons.rings import PolygonBatch
 from geoseg.polygons.smooth import UNIT
 from geoseg.polygons.table import Polygons
@@ -40,26 +42,41 @@ class MapFacts:
     """Day of the image, when known."""
 
 
-def assemble(batch: PolygonBatch, facts: MapFacts, *, smoothed: bool = False) -> Polygons:
+def assemble(
+    batch: PolygonBatch,
+    facts: MapFacts,
+    *,
+    smoothed: bool = False,
+    parts: Parts | None = None,
+    way: Carrier | None = None,
+) -> Polygons:
     """Georeference, orient and measure the polygons of a batch.
 
     Args:
         batch: polygons in pixels of the raster's grid.
         facts: of the raster.
         smoothed: corners are in 1/UNIT pixel.
+        parts: the cut components, where the batch holds their parts: these get poly_id, n_pixels and score of the
+            whole, area and perimeter of their own.
+        way: into the CRS of the result; None: it is the raster's. Areas are measured before.
 
     Raises:
         InputError: a polygon lies where the CRS has no place on the ground.
     """
     transform = facts.grid.transform @ Affine.scale(1 / UNIT) if smoothed else facts.grid.transform
     xy = corner_xy(transform, *batch.corners.T)
-    if transform.determinant > 0:  # as seen on the screen exteriors are counter-clockwise, and the map is a mirror
-        _turn_rings(xy, batch.ring_starts)
     area_m2, perim_m = measure(xy, batch.ring_starts, batch.polygon_starts, facts.model)
-    table = batch.components
+    ring_starts, crs = batch.ring_starts, facts.grid.crs
+    if way is not None:
+        carried = way.carried(batch, UNIT if smoothed else 1)
+        xy, ring_starts, crs = carried.corners, carried.ring_starts, way.target
+    # As seen on the screen exteriors are counter-clockwise; this map is its mirror.
+    if transform.determinant > 0:
+        _turn_rings(xy, ring_starts)
+    table = batch.components if parts is None else parts.described(batch).components
     return Polygons(
         xy=xy,
-        ring_starts=batch.ring_starts,
+        ring_starts=ring_starts,
         polygon_starts=batch.polygon_starts,
         poly_id=table.first,
         class_id=table.code.astype(np.int64),
@@ -68,10 +85,11 @@ def assemble(batch: PolygonBatch, facts: MapFacts, *, smoothed: bool = False) ->
         perim_m=perim_m,
         score=table.score_sum / (SCORE_SCALE * table.n_pixels) if facts.scored else None,
         scheme=facts.scheme,
-        crs=facts.grid.crs,
+        crs=crs,
         area_model=facts.model.name,
         scene_id=facts.scene_id,
         img_date=facts.img_date,
+        own_pixels=None if parts is None else batch.components.n_pixels,
     )
 
 

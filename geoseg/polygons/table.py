@@ -48,6 +48,8 @@ class Polygons:
     area_model: AreaModelName
     scene_id: str
     img_date: date | None = None
+    own_pixels: Ints | None = None
+    """Pixels of each part where components were cut; None: polygons are whole components."""
 
     def __post_init__(self) -> None:
         if self.polygon_starts[-1] != len(self.ring_starts) - 1 or self.ring_starts[-1] != len(self.xy):
@@ -89,7 +91,7 @@ class Totals:
     count: Ints
     """(class,) number of polygons, in the scheme's order; likewise below."""
     n_pixels: Ints
-    """(class,) pixels of their raster components."""
+    """(class,) pixels that they outline."""
     area_m2: Floats
     """(class,) area of the geometries as written, ground square meters."""
     n_rings: int
@@ -103,7 +105,7 @@ class Totals:
         """Sums over a table."""
         n, index = len(polygons.scheme), polygons.class_index
         n_pixels = np.zeros(n, np.int64)
-        np.add.at(n_pixels, index, polygons.n_pixels)
+        np.add.at(n_pixels, index, polygons.n_pixels if polygons.own_pixels is None else polygons.own_pixels)
         return cls(
             count=np.bincount(index, minlength=n),
             n_pixels=n_pixels,

@@ -22,14 +22,17 @@ from geoseg.grid import Grid, Window
 from geoseg.ground import AreaModel, area_model
 from geoseg.io.class_raster import CLASSES_TAG, ClassRaster, opened_rows, scene_name
 from geoseg.io.cog import class_counts, write_class_cog
+from geoseg.io.raster import parse_crs
 from geoseg.io.score_raster import opened_scores
 from geoseg.io.spool import RasterSpool
 from geoseg.moment import Moment
 from geoseg.polygons.adjacency import survey_neighbors
 from geoseg.polygons.arcs import Arcs
 from geoseg.polygons.assemble import MapFacts, assemble
+from geoseg.polygons.carry import carrier
 from geoseg.polygons.components import Components
 from geoseg.polygons.coverage import coverage
+from geoseg.polygons.cut import Parts, cut
 from geoseg.polygons.mmu import Generalized, generalize
 from geoseg.polygons.mmu_size import Scale, Unit, size_scale
 from geoseg.polygons.simplify import Lenses, simplify_arcs
@@ -161,32 +164,49 @@ def polygons_of(regions: Regions, settings: VectorSettings, scratch: Path | None
         scratch: folder for what should not stay in memory; None: all does.
 
     Raises:
-        InputError: the raster cannot be read any more, or lies where its CRS has no place on the ground.
+        InputError: the raster cannot be read any more, or lies where its CRS has no place on the ground, or
+            polygons have none in the CRS asked for.
     """
     facts = regions.facts
-    shaper = _Shaper(regions, settings, scratch) if settings.simplify or settings.smooth else None
+    way = None
+    if settings.out_crs is not None:
+        way = carrier(facts.grid.transform, facts.grid.crs, parse_crs(settings.out_crs, "--out-crs"))
     with opened_rows(regions.raster) as read_rows:
+        parts = _parts(regions, read_rows, settings)
+        table = regions.table if parts is None else parts.table
+        shaped = bool(settings.simplify or settings.smooth)
+        shaper = _Shaper(table.last_row, facts, settings, scratch) if shaped else None
         batches = coverage(
-            read_rows,
-            regions.surveyed,
-            final=regions.final,
-            code=None if regions.final is None else regions.table.code,
+            read_rows if parts is None else parts.read_rows,
+            regions.surveyed if parts is None else parts.surveyed,
+            final=regions.final if parts is None else parts.final,
+            code=(None if regions.final is None else regions.table.code) if parts is None else parts.code,
             shape_arcs=None if shaper is None else shaper.shape,
             see_vertices=None if shaper is None else shaper.bits.add,
         )
-        finish = partial(assemble, facts=facts, smoothed=settings.smooth)
+        finish = partial(assemble, facts=facts, smoothed=settings.smooth, parts=parts, way=way)
         yield from run_ahead(finish, ((batch,) for batch in batches), threads=1)
+
+
+def _parts(regions: Regions, read_rows: ReadRows, settings: VectorSettings) -> Parts | None:
+    """The pieces of `--max-vertices`; None: nothing is to be cut."""
+    if settings.max_vertices is None:
+        return None
+    # Smoothing puts two vertices where one was.
+    most = settings.max_vertices // 2 if settings.smooth else settings.max_vertices
+    code = None if regions.final is None else regions.table.code
+    return cut(read_rows, regions.surveyed, most, final=regions.final, code=code)
 
 
 class _Shaper:
     """Simplifies and smooths arcs as they are completed."""
 
-    def __init__(self, regions: Regions, settings: VectorSettings, scratch: Path | None) -> None:
-        grid = regions.facts.grid
+    def __init__(self, last_row: NDArray[np.int32], facts: MapFacts, settings: VectorSettings, scratch: Path | None) -> None:
+        grid = facts.grid
         large = scratch is not None and (grid.height + 1) * (grid.width + 1) > 8 * BITS_IN_MEMORY
         self.bits = VertexBits(grid.height, grid.width, scratch / "vertices" if scratch and large else None)
-        self._lenses = Lenses(regions.table.last_row)
-        self._tolerance_px2 = tolerance_px2(settings.simplify, grid, regions.facts.model)
+        self._lenses = Lenses(last_row)
+        self._tolerance_px2 = tolerance_px2(settings.simplify, grid, facts.model)
         self._outer, self._smooth = settings.simplify_outer, settings.smooth
 
     def shape(self, arcs: Arcs) -> Arcs:

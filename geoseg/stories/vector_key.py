@@ -8,6 +8,7 @@ from geoseg.classes import ClassScheme
 from geoseg.errors import UsageError
 from geoseg.grid import Grid
 from geoseg.ground import AreaModel, area_model
+from geoseg.io.raster import parse_crs
 from geoseg.polygons.mmu_size import Scale, Unit, parse_class_sizes, parse_size, size_scale, unit_of
 from geoseg.settings import VectorSettings
 
@@ -52,6 +53,8 @@ def vector_key(settings: VectorSettings, scheme: ClassScheme, grid: Grid) -> dic
         "simplify": settings.simplify,
         "smooth": settings.smooth,
         "outer": shaped and settings.simplify_outer,
+        "max vertices": settings.max_vertices,
+        "crs": None if settings.out_crs is None else parse_crs(settings.out_crs, "--out-crs").to_wkt(),
     }
 
 
