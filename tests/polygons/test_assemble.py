@@ -80,7 +80,7 @@ def components(codes: np.ndarray) -> dict[int, tuple[int, int]]:
 @settings(max_examples=150, deadline=None)
 @given(codes=codes_maps, transform=affines)
 def test_polygons_are_the_components(codes: np.ndarray, transform: Affine) -> None:
-    """Law 4. Mutations seen red: connectivity 8; first pixel one off; holes added instead of subtracted."""
+    """Law 4. Mutation seen red: first pixel one off."""
     table = polygons_of(codes, transform)
     found = {
         int(poly): (int(code), int(n))

@@ -15,7 +15,7 @@ from geoseg.polygons.wkb import polygon_sizes, write_wkb
 
 
 def check(codes: np.ndarray) -> None:
-    """Mutations seen red: byte order 0, counts of rings and vertices swapped, one vertex less."""
+    """Mutations seen red: byte order turned, rings counted for all polygons alike, one vertex less."""
     batch = trace_array(codes, NODATA)
     xy = batch.corners * 1.5 + 4e6
     data, offsets = write_wkb(xy, batch.ring_starts, batch.polygon_starts)
