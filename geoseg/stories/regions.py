@@ -201,7 +201,9 @@ def _parts(regions: Regions, read_rows: ReadRows, settings: VectorSettings) -> P
 class _Shaper:
     """Simplifies and smooths arcs as they are completed."""
 
-    def __init__(self, last_row: NDArray[np.int32], facts: MapFacts, settings: VectorSettings, scratch: Path | None) -> None:
+    def __init__(
+        self, last_row: NDArray[np.int32], facts: MapFacts, settings: VectorSettings, scratch: Path | None
+    ) -> None:
         grid = facts.grid
         large = scratch is not None and (grid.height + 1) * (grid.width + 1) > 8 * BITS_IN_MEMORY
         self.bits = VertexBits(grid.height, grid.width, scratch / "vertices" if scratch and large else None)
