@@ -183,7 +183,9 @@ OUTPUT = (
     click.option("--break-lock", "output__break_lock", is_flag=True, default=None, help="Ignore another run's lock."),
 )
 
-NAME = (click.option("--name", "output__name", help="Stem of the output names.  [default: the first input's]"),)
+NAME = (
+    click.option("--name", "output__name", help="Stem of the output names.  [default: the product's or first file's]"),
+)
 
 COMMON = (
     click.option("--json", "as_json", is_flag=True, help="Result as JSON on standard output."),

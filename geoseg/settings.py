@@ -236,7 +236,7 @@ class OutputSettings(_Strict):
 
     overwrite: bool = False
     name: str | None = None
-    """Stem of the output names; None: the first input's stem."""
+    """Stem of the output names; None: the product's name, else the first input's stem."""
     break_lock: bool = False
 
 

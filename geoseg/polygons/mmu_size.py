@@ -181,12 +181,17 @@ def unit_of(
     Raises:
         UsageError: the raster has no such class.
     """
-    by_code = {_code(name, scheme, "--mmu-class"): scale.steps(size) for name, size in by_class.items()}
-    kept = frozenset(_code(name, scheme, "--keep-class") for name in keep)
+    by_code = {class_code(name, scheme, "--mmu-class"): scale.steps(size) for name, size in by_class.items()}
+    kept = frozenset(class_code(name, scheme, "--keep-class") for name in keep)
     return Unit(0 if default is None else scale.steps(default), by_code, kept, connect)
 
 
-def _code(text: str, scheme: ClassScheme, option: str) -> int:
+def class_code(text: str, scheme: ClassScheme, option: str) -> int:
+    """Code of a class that an option gives by name or by code.
+
+    Raises:
+        UsageError: the scheme has no such class.
+    """
     known = {str(c.code): c.code for c in scheme.classes} | {c.name: c.code for c in scheme.classes}
     if text not in known:
         classes = ", ".join(f"{c.code} {c.name}" for c in scheme.classes)

@@ -9,7 +9,7 @@ from geoseg.errors import UsageError
 from geoseg.grid import Grid
 from geoseg.ground import AreaModel, area_model
 from geoseg.io.raster import parse_crs
-from geoseg.polygons.mmu_size import Scale, Unit, parse_class_sizes, parse_size, size_scale, unit_of
+from geoseg.polygons.mmu_size import Scale, Unit, class_code, parse_class_sizes, parse_size, size_scale, unit_of
 from geoseg.settings import VectorSettings
 
 KEY_VERSION = 2
@@ -74,9 +74,4 @@ def skipped_codes(scheme: ClassScheme, wanted: tuple[str, ...]) -> frozenset[int
     Raises:
         UsageError: the scheme has no such class.
     """
-    known = {str(c.code): c.code for c in scheme.classes} | {c.name: c.code for c in scheme.classes}
-    for text in wanted:
-        if text not in known:
-            classes = ", ".join(f"{c.code} {c.name}" for c in scheme.classes)
-            raise UsageError(f"--skip-classes {text!r} is no class of this raster; it has: {classes}.")
-    return frozenset(known[text] for text in wanted)
+    return frozenset(class_code(text, scheme, "--skip-classes") for text in wanted)
