@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from geoseg.errors import ConfigError
 
 Color = tuple[int, int, int]
+MAX_CODE = 2**31 - 2
+"""The next one is nodata of the widest type."""
 _GOLDEN = 0.618033988749895
 
 
@@ -33,8 +35,8 @@ class LandClass:
     """What a legend files the class under, such as `vegetation`; empty: nothing."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.code <= 65534:
-            raise ConfigError(f"class code {self.code} of {self.name!r} is outside 0…65534.")
+        if not 0 <= self.code <= MAX_CODE:
+            raise ConfigError(f"class code {self.code} of {self.name!r} is outside 0…{MAX_CODE}.")
         if not self.name.strip():
             raise ConfigError(f"class {self.code} has an empty name.")
         if len(self.color) != 3 or not all(0 <= part <= 255 for part in self.color):
@@ -63,20 +65,21 @@ class ClassScheme:
     def __len__(self) -> int:
         return len(self.classes)
 
-    @property
+    @cached_property
     def codes(self) -> tuple[int, ...]:
         """Class codes by index."""
         return tuple(c.code for c in self.classes)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Class names by index."""
         return tuple(c.name for c in self.classes)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the class raster: uint8 while all codes fit below its nodata, else uint16."""
-        return np.dtype(np.uint8 if max(self.codes) <= 254 else np.uint16)
+        """Type of the class raster: uint8 while all codes fit below its nodata, else uint16, else int32."""
+        largest = max(self.codes)
+        return np.dtype(np.uint8 if largest <= 254 else np.uint16 if largest <= 65534 else np.int32)
 
     @property
     def nodata(self) -> int:

@@ -11,6 +11,7 @@ import click
 from geoseg import __version__
 from geoseg.commands.models import models
 from geoseg.commands.stats import stats
+from geoseg.commands.vectorize import changed, vectorize
 from geoseg.door import SOME_FAILED_EXIT, Bar, Door, one_line, show
 from geoseg.errors import GeosegError, InputError, UsageError
 from geoseg.options import (
@@ -19,12 +20,12 @@ from geoseg.options import (
     DRY_RUN,
     FORMATS,
     LEGEND,
+    MEMORY,
     MODEL,
     NAME,
     OUTPUT,
     READING,
     RUNNING,
-    SCORES,
     VECTOR,
     ZONES,
     settings_from,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     from geoseg.settings import RunSettings
     from geoseg.stories.inspect import InfoReport, PlanReport
-    from geoseg.stories.regions import ClassChange
     from geoseg.stories.segment import Summary
 
 INPUTS = click.argument("inputs", nargs=-1, required=True)
@@ -57,7 +57,7 @@ def main() -> None:
 @main.command()
 @INPUTS
 @click.option("-o", "--out", "folder", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
-@with_options(CONFIG, READING, MODEL, LEGEND, RUNNING, FORMATS, VECTOR, ZONES, NAME, OUTPUT, DRY_RUN, COMMON)
+@with_options(CONFIG, READING, MODEL, LEGEND, RUNNING, MEMORY, FORMATS, VECTOR, ZONES, NAME, OUTPUT, DRY_RUN, COMMON)
 def run(inputs: tuple[str, ...], folder: Path, as_json: bool, quiet: bool, **params: Any) -> None:
     """Scene → class raster, polygons, preview, STAC item.
 
@@ -86,7 +86,7 @@ def run(inputs: tuple[str, ...], folder: Path, as_json: bool, quiet: bool, **par
         results.append(asdict(result))
         if not as_json:
             _report(
-                result.summary, result.record, bar, _changed(result.changed, one), result.up_to_date, result.n_polygons
+                result.summary, result.record, bar, changed(result.changed, one), result.up_to_date, result.n_polygons
             )
     if as_json:
         show(lambda: _one_or_each(results, settings) | ({"failed": failed} if failed else {}), list, as_json=True)
@@ -117,39 +117,6 @@ def segment(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, *
         show(lambda: asdict(result), list, as_json=True)
     else:
         _report(result.summary, result.classes, bar, [], result.up_to_date)
-
-
-@main.command()
-@click.argument("classes", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--out", "output", required=True, type=click.Path(path_type=Path), help=".gpkg .shp .fgb .geojson .parquet"
-)
-@with_options(VECTOR, LEGEND, SCORES)
-@click.option("--raster-out", type=click.Path(path_type=Path), help="Also write the generalized class raster, .tif.")
-@with_options(OUTPUT, COMMON)
-def vectorize(
-    classes: Path,
-    output: Path,
-    raster_out: Path | None,
-    as_json: bool,
-    quiet: bool,  # noqa: ARG001
-    **params: Any,
-) -> None:
-    """Class raster (anyone's) → polygons; the format follows the suffix."""
-    from geoseg.console import summary_table
-    from geoseg.stories.vectorize import vectorize as story
-
-    settings = settings_from(params)
-    result = story(classes, output, settings.vector, settings.output, raster_out)
-
-    def lines() -> list[str]:
-        done = "up to date" if result.up_to_date else "written"
-        made = {name: area / 1e4 for name, area in result.area_m2.items() if result.count[name]}
-        skipped = [f"without polygons: {', '.join(settings.vector.skip_classes)}"] * bool(settings.vector.skip_classes)
-        changed = _changed(result.changed, settings)
-        return [summary_table(made), *skipped, *changed, f"{result.n_polygons} polygons in {output} ({done})"]
-
-    show(lambda: asdict(result), lines, as_json=as_json)
 
 
 @main.command()
@@ -246,15 +213,6 @@ def _one_or_each(results: list[dict[str, Any]], settings: RunSettings) -> dict[s
     return {"scenes": results} if settings.read.together == "each" else results[0]
 
 
-def _changed(changes: Sequence[ClassChange], settings: RunSettings) -> list[str]:
-    """What the minimum mapping unit did; nothing without one."""
-    from geoseg.console import format_hectares
-
-    if settings.vector.mmu is None and settings.vector.mmu_class is None:
-        return []
-    return [f"{format_hectares(sum(change.area_m2 for change in changes) / 1e4)} ha changed class"]
-
-
 def _report(
     summary: Summary, where: Path, bar: Bar, changed: list[str], up_to_date: bool, polygons: int | None = None
 ) -> None:
@@ -278,3 +236,4 @@ def _report(
 
 main.add_command(models)
 main.add_command(stats)
+main.add_command(vectorize)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
+MOST_LINES = 100
+"""Classes that the summary table names."""
 PLAIN_STEP = 0.1
 """A plain line is written each time this share of the pixels is done."""
 
@@ -155,6 +157,8 @@ def summary_table(
 ) -> str:
     """Classes, largest first, with their share of the classified area; below, what became of the whole raster.
 
+    Beyond `MOST_LINES` the rest of the classes share a line.
+
     Args:
         areas_ha: class name → hectares of ground.
         outside_ha: hectares outside the area of interest; 0: no line.
@@ -163,6 +167,9 @@ def summary_table(
     """
     classified = sum(areas_ha.values())
     ranked = sorted(areas_ha.items(), key=lambda item: -item[1])
+    if len(ranked) > MOST_LINES:
+        rest = [ha for _, ha in ranked[MOST_LINES - 1 :]]
+        ranked = [*ranked[: MOST_LINES - 1], (f"{len(rest):,} others", sum(rest))]
     rows = [_line(name, ha, classified) for name, ha in ranked]
     apart = {**(masked_ha or {}), "nodata": nodata_ha, "outside": outside_ha}
     apart = {name: ha for name, ha in apart.items() if ha > 0}

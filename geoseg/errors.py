@@ -37,6 +37,12 @@ class DeviceError(GeosegError, RuntimeError):
     exit_code = 69
 
 
+class MemoryLimitError(GeosegError, MemoryError):
+    """What must be held at once is more than the memory allowed."""
+
+    exit_code = 69
+
+
 class ModelOutputError(GeosegError, RuntimeError):
     """The network answered NaN, or a self-check failed."""
 

@@ -62,11 +62,10 @@ class AreaModel:
             return np.abs(_trapezoids(xy, starts)) * self.unit**2
         xy, starts = subdivide(xy, starts, self._step)
         with np.errstate(invalid="ignore"):  # infinities become the NaN that is promised
-            ends = self._equal_area(xy)
-            middles = self._equal_area((xy[:-1] + xy[1:]) / 2)
-            areas = np.abs(_trapezoids(ends, starts, middles, period=self._period))
-        semi_major: float = self._ellipsoid.semi_major_metre
-        return areas * semi_major**2
+            ends = self.equal_area(xy)
+            middles = self.equal_area((xy[:-1] + xy[1:]) / 2)
+            areas = np.abs(_trapezoids(ends, starts, middles, period=self.period))
+        return areas * self.semi_major_m**2
 
     def lengths(self, xy: Floats, starts: Ints) -> Floats:
         """Perimeters of rings, given as for `areas`.
@@ -77,8 +76,8 @@ class AreaModel:
         if self.name == "planar":
             return _ring_sums(np.hypot(*np.diff(xy, axis=0).T), starts) * self.unit
         xy, starts = subdivide(xy, starts, self._step)
-        lon, lat = np.degrees(self._lonlat(xy)).T
-        steps = self._geod.inv(lon[:-1], lat[:-1], lon[1:], lat[1:])[2]
+        lon, lat = np.degrees(self.lonlat(xy)).T
+        steps = self.geod.inv(lon[:-1], lat[:-1], lon[1:], lat[1:])[2]
         return _ring_sums(np.asarray(steps), starts)
 
     def pixel_areas(self, grid: Grid, rows: Ints | None = None) -> Floats:
@@ -106,11 +105,16 @@ class AreaModel:
         return float(axes[0].unit_conversion_factor) if axes else 1.0
 
     @cached_property
+    def semi_major_m(self) -> float:
+        """Semi-major axis of the CRS's ellipsoid."""
+        return float(self._ellipsoid.semi_major_metre)
+
+    @cached_property
     def _step(self) -> float:
         return (_STEP_RAD if self.crs.is_geographic else STEP_M) / self.unit
 
     @cached_property
-    def _period(self) -> float | None:
+    def period(self) -> float | None:
         """Longitudes of a projected CRS come back wrapped; geographic coordinates are taken as they run."""
         return None if self.pole or self.crs.is_geographic else 2 * math.pi
 
@@ -119,10 +123,11 @@ class AreaModel:
         return self.crs.ellipsoid
 
     @cached_property
-    def _geod(self) -> Any:
+    def geod(self) -> Any:
+        """Geodesics on the CRS's ellipsoid, in degrees and meters."""
         return self.crs.get_geod()
 
-    def _lonlat(self, xy: Floats) -> Floats:
+    def lonlat(self, xy: Floats) -> Floats:
         """(vertex, 2) longitude and latitude on the CRS's own datum, in radians."""
         if self.crs.is_geographic:
             return xy * self.unit
@@ -130,9 +135,9 @@ class AreaModel:
         lonlat: Floats = np.column_stack(to_base.transform(*xy.T))
         return lonlat * _base_unit(self.crs)
 
-    def _equal_area(self, xy: Floats) -> Floats:
+    def equal_area(self, xy: Floats) -> Floats:
         """(vertex, 2) coordinates in the equal-area plane; its unit is the ellipsoid's semi-major axis."""
-        lon, lat = self._lonlat(xy).T
+        lon, lat = self.lonlat(xy).T
         e2 = 1 - (self._ellipsoid.semi_minor_metre / self._ellipsoid.semi_major_metre) ** 2
         q = _authalic(np.sin(lat), e2)
         if not self.pole:
@@ -166,7 +171,7 @@ def pixel_rings(grid: Grid, cols: Ints, rows: Ints) -> tuple[Floats, Ints]:
     return corner_xy(grid.transform, col, row), np.arange(len(cols) + 1) * 5
 
 
-def corner_xy(transform: Affine, col: Ints, row: Ints) -> Floats:
+def corner_xy(transform: Affine, col: Ints | Floats, row: Ints | Floats) -> Floats:
     """(corner, 2) CRS coordinates of pixel corners."""
     t = transform
     return np.column_stack((t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f))

@@ -51,6 +51,15 @@ def _together(name: str, text: str) -> Callable[[F], F]:
     return click.option(f"--{name}", "read__together", flag_value=name, default=None, help=text)
 
 
+AOI = (
+    click.option(
+        "--aoi",
+        "read__aoi",
+        type=click.Path(path_type=Path),
+        help="Where results are wanted: pixels that these polygons touch; polygons are cut exactly.",
+    ),
+)
+
 READING = (
     _together("stack", "Several inputs are files of one scene."),
     _together("each", "Several inputs are separate scenes."),
@@ -73,7 +82,7 @@ READING = (
         help="Pixel counts when all (any) bands are valid.  [default: all]",
     ),
     click.option("--assume-crs", "read__assume_crs", help="CRS of files that carry none, as EPSG:32618."),
-    click.option("--aoi", "read__aoi", type=click.Path(path_type=Path), help="Polygons where results are wanted."),
+    *AOI,
     click.option("--sensor", "read__sensor", help="Preset: a name, a YAML file, auto or none.  [default: auto]"),
     click.option(
         "--mask",
@@ -153,7 +162,14 @@ VECTOR = (
     click.option(
         "--max-vertices", "vector__max_vertices", type=int, help="Cut larger polygons into parts of one poly_id."
     ),
+    click.option("--dissolve", "vector__dissolve", is_flag=True, default=None, help="One multipolygon for each class."),
     click.option("--out-crs", "vector__out_crs", help="CRS of the polygons, as EPSG:3857.  [default: the raster's]"),
+)
+
+MEMORY = (
+    click.option(
+        "--max-memory", "schedule__max_memory", help="For making polygons: 4GB, 500MB.  [default: what is available]"
+    ),
 )
 
 LEGEND = (

@@ -20,6 +20,8 @@ Together = Literal["stack", "each", "mosaic"]
 ValidRule = Literal["all", "any"]
 
 VECTOR_SUFFIXES = (".gpkg", ".shp", ".fgb", ".geojson", ".parquet")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?b)", re.IGNORECASE)
+_UNITS = {f"{p}{b}": k**n for n, p in enumerate("kmgt", 1) for b, k in (("b", 1000), ("ib", 1024))}
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -60,6 +62,19 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def bytes_of(text: str) -> int:
+    """Bytes that `4GB`, `500MB` or `2GiB` are.
+
+    Raises:
+        UsageError: it is no size, or none at all.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    size = int(float(found[1]) * _UNITS[found[2].lower()]) if found else 0
+    if size < 1:
+        raise UsageError(f"--max-memory {text!r} is no size: write it as 4GB, 500MB or 2GiB.")
+    return size
+
+
 def _path(value: Any) -> Path | None:
     return None if value is None else Path(value)
 
@@ -86,7 +101,8 @@ class ReadSettings(_Strict):
     assume_crs: str | None = None
     """CRS for files that carry none."""
     aoi: Path | None = None
-    """Polygons, in any CRS, where results are wanted."""
+    """Polygons, in any CRS, where results are wanted: rasters hold all pixels that these touch, polygons end exactly at
+    their boundary."""
     sensor: str = "auto"
     """Preset by name or YAML file; "auto" recognizes products, "none" takes files as they are."""
     mask: tuple[str, ...] = ("auto",)
@@ -156,6 +172,9 @@ class ScheduleSettings(_Strict):
     """Number of worker processes; None: threads of this process."""
     scheduler: str | None = None
     """Address of a running Dask scheduler."""
+    max_memory: str | None = None
+    """What making polygons may take, the process with its libraries included, as `4GB`; None: what the machine has
+    left, less a reserve. Where it does not suffice there is an error, not a swap."""
 
     def __post_init__(self) -> None:
         if self.tile is not None and self.tile < 1:
@@ -164,6 +183,8 @@ class ScheduleSettings(_Strict):
             raise UsageError(f"--workers {self.workers} must be at least 1.")
         if self.workers is not None and self.scheduler is not None:
             raise UsageError("--workers starts processes, --scheduler uses running ones: give one of them.")
+        if self.max_memory is not None:
+            bytes_of(self.max_memory)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +213,8 @@ class VectorSettings(_Strict):
     """Cut the corners of the staircase; no line moves by more than half a pixel."""
     max_vertices: int | None = None
     """Polygons with more vertices before simplification are cut along a fixed grid into parts of one `poly_id`."""
+    dissolve: bool = False
+    """One multipolygon for each class instead of a polygon for each component."""
     out_crs: str | None = None
     """CRS of the polygons, as `EPSG:3857`; areas stay ground meters. None: the raster's."""
     scores: Path | None = None
@@ -228,6 +251,10 @@ class VectorSettings(_Strict):
         least = 8 if self.smooth else 4
         if self.max_vertices is not None and self.max_vertices < least:
             raise UsageError(f"--max-vertices {self.max_vertices} must be at least {least}.")
+        if self.dissolve and self.max_vertices is not None:
+            raise UsageError(
+                f"--dissolve joins what --max-vertices {self.max_vertices} cuts apart: give one of the two."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,20 @@ _DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 # The oldest QGIS whose form is written: it is the first that reads symbol properties as <Option> maps.
 _QGIS_VERSION = "3.18.0"
 _DARKER = 0.7
+MOST_CATEGORIES = 4096
+"""QGIS needs minutes for much longer lists of categories, and nobody reads them."""
 
 
 def vector_qml(scheme: ClassScheme, field: str = "class_id") -> str:
-    """QML of polygons, categorized by the class code in `field`, with thin outlines a shade darker."""
+    """QML of polygons, categorized by the class code in `field`, with thin outlines a shade darker.
+
+    More than `MOST_CATEGORIES` classes all have one color.
+    """
     root = ET.Element("qgis", version=_QGIS_VERSION, styleCategories="Symbology")
+    if len(scheme) > MOST_CATEGORIES:
+        renderer = ET.SubElement(root, "renderer-v2", type="singleSymbol", symbollevels="0", enableorderby="0")
+        _add_fill(ET.SubElement(renderer, "symbols"), "0", scheme.classes[0].color)
+        return _text(root)
     renderer = ET.SubElement(
         root, "renderer-v2", type="categorizedSymbol", attr=field, symbollevels="0", enableorderby="0"
     )

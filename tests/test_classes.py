@@ -48,7 +48,14 @@ def test_the_table_leads_from_every_index_to_its_code(classes):
 
 
 @pytest.mark.parametrize(
-    ("code", "dtype", "nodata"), [(254, "uint8", 255), (255, "uint16", 65535), (65534, "uint16", 65535)]
+    ("code", "dtype", "nodata"),
+    [
+        (254, "uint8", 255),
+        (255, "uint16", 65535),
+        (65534, "uint16", 65535),
+        (65535, "int32", 2147483647),
+        (2147483646, "int32", 2147483647),
+    ],
 )
 def test_the_largest_code_decides_the_type(code, dtype, nodata):
     classes = ClassScheme((LandClass(1, "a", (0, 0, 0)), LandClass(code, "b", (0, 0, 0))))
@@ -71,8 +78,8 @@ def test_by_code():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"code": -1}, "code -1 of 'x' is outside 0…65534"),
-        ({"code": 65535}, "code 65535"),
+        ({"code": -1}, "code -1 of 'x' is outside 0…2147483646"),
+        ({"code": 2147483647}, "code 2147483647"),
         ({"name": " "}, "class 1 has an empty name"),
         ({"color": (0, 0)}, r"color \(0, 0\) of class 'x'"),
         ({"color": (0, 0, 256)}, "not three numbers 0…255"),

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from geoseg.console import Progress, format_duration, format_hectares, format_share, summary_table, warn
+from geoseg.console import MOST_LINES, Progress, format_duration, format_hectares, format_share, summary_table, warn
 
 
 class Terminal(io.StringIO):
@@ -160,3 +160,12 @@ def test_format_duration(seconds: float, text: str) -> None:
 def test_warnings_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     warn("values look like DN")
     assert capsys.readouterr() == ("", "warning: values look like DN\n")
+
+
+def test_very_many_classes_share_a_line() -> None:
+    """The smallest ones; no hectare is lost. Mutation: the rest cut off instead of summed."""
+    lines = summary_table({f"class {n}": float(n) for n in range(MOST_LINES + 50)}).splitlines()
+    assert len(lines) == MOST_LINES + 4
+    assert [line.split()[:3] for line in lines[2:4]] == [["class", "149", "149"], ["class", "148", "148"]]
+    assert lines[-3].split()[:3] == ["51", "others", f"{sum(range(51)):,}"]
+    assert lines[-1].split()[1] == f"{sum(range(MOST_LINES + 50)):,}"

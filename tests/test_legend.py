@@ -79,7 +79,7 @@ def test_what_is_left_open_comes_from_the_renamed_class_but_not_into_a_merge() -
         # Fed by name, the class of code 10 does not take the trees, too.
         ((Entry(10, "water"), Entry(30), Entry(40)), r"takes no class 10 'trees'"),
         ((), "at least one class"),
-        ((Entry(70000, "a"),), "70000 of 'a' is outside"),
+        ((Entry(3_000_000_000, "a"),), "3000000000 of 'a' is outside"),
         (
             (Entry(80), Entry(1, "water", sources=("trees",)), Entry(2, "b", sources=("30", "40"))),
             "legend my.yaml: .*'water'",

@@ -20,6 +20,11 @@ _PIECES = 100
 """An edge is cut so that none is longer than this part of the AOI's extent: straight lines bend in another CRS."""
 
 
+def read_aoi_wkb(path: Path, crs: CRS) -> bytes:
+    """The same area as `read_aoi` gives, as WKB."""
+    return bytes(shapely.to_wkb(read_aoi(path, crs)))
+
+
 def read_aoi(path: Path, crs: CRS) -> MultiPolygon:
     """Read all polygons of a vector file as one area.
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,22 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.classes import ClassScheme
+from geoseg.classes import MAX_CODE, ClassScheme
 from geoseg.errors import InputError
 from geoseg.grid import Grid, Window
-from geoseg.io.legend import MAX_CODE, Labels, read_labels, scheme_of
+from geoseg.io.legend import Labels, read_labels, scheme_of
 from geoseg.io.raster import check_budget, check_file, place
+from geoseg.io.recode import Recoding
 from geoseg.io.spool import row_bands
 from geoseg.legend import Legend
 
 CLASSES_TAG = "GEOSEG_CLASSES"
 """Metadata item inside the TIFF that holds the class list as JSON, so that a renamed file keeps its names."""
 
-MAX_UNNAMED = 4096
-"""More distinct values than this, without names, are measurements that happen to be whole numbers."""
+MAX_UNNAMED = 1 << 22
+"""More distinct values than this are measurements that happen to be whole numbers; a class takes some 400 bytes."""
+_PLAIN = (np.uint8, np.uint16)
+"""Types whose values all are codes or nodata."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,11 @@ class ClassRaster:
         """What `read_codes` puts where there is no class: the scheme's nodata, never a class."""
         return self.scheme.nodata
 
+    @cached_property
+    def recoding(self) -> Recoding:
+        """Stored values → codes of the scheme; any other value → `nodata`."""
+        return Recoding(self.code_of, self.nodata, self.scheme.dtype)
+
 
 def open_class_raster(path: Path, *, assume_crs: str | None = None, legend: Legend | None = None) -> ClassRaster:
     """Find out what a class raster holds. Reads all pixels once, in bands of bounded memory.
@@ -63,7 +72,7 @@ def open_class_raster(path: Path, *, assume_crs: str | None = None, legend: Lege
     palette's colors; values that occur without being listed there become `class 7`, so that no pixel is lost.
 
     Args:
-        path: a raster with one band of whole numbers 0…65534 (also stored as float).
+        path: a raster with one band of whole numbers 0…2³¹ - 2 (also stored as float); 65535 is none in uint16.
         assume_crs: CRS for a file that carries none.
         legend: renames and merges the classes that occur; those that the file only lists need no place in it.
 
@@ -129,14 +138,12 @@ def opened_rows(raster: ClassRaster) -> Iterator[Callable[[int, int], NDArray[An
 
 
 def _codes(raster: ClassRaster, dataset: Any, window: Window) -> NDArray[Any]:
-    table = np.full(MAX_CODE + 2, raster.scheme.nodata, raster.scheme.dtype)
-    for value, code in raster.code_of.items():
-        table[value] = code
     data, valid = _read(dataset, window)
-    if data.dtype not in (np.uint8, np.uint16):
-        whole = (data >= 0) & (data <= MAX_CODE) & (data == np.floor(data))
-        data = np.where(whole, data, MAX_CODE + 1).astype(np.uint16)
-    codes: NDArray[Any] = table[data]
+    if data.dtype not in _PLAIN:
+        whole = (data >= 0) & (data < MAX_CODE + 1) & (data == np.floor(data))
+        values, data = data, np.full(data.shape, -1, np.int32)
+        np.copyto(data, values, where=whole, casting="unsafe")
+    codes = raster.recoding(data)
     if valid is not None:
         codes[~valid] = raster.scheme.nodata
     return codes
@@ -183,15 +190,10 @@ def _scheme(path: Path, dataset: Any, values: list[int]) -> ClassScheme:
             labels = Labels({c: n for c, n in labels.names.items() if c != dataset.nodata}, labels.colors)
         if not values and not labels.names:
             raise InputError(f"{path} holds no class: every pixel is nodata ({dataset.nodata}).")
-        if len(values) > MAX_UNNAMED and not labels.names:
-            raise InputError(
-                f"{path} holds {len(values)} distinct values without names: an image rather than a class raster; "
-                f"segment it first (geoseg segment), or give it an attribute table."
-            )
         return scheme_of(values, labels)
     try:
         scheme = ClassScheme.from_json(json.loads(own))
-        strange = [value for value in values if value not in scheme.codes]
+        strange = sorted(set(values) - set(scheme.codes))
         return ClassScheme((*scheme.classes, *scheme_of(strange, Labels({}, {})).classes)) if strange else scheme
     except ValueError as error:
         raise InputError(f"{path} has a damaged {CLASSES_TAG} tag ({error}); remove it with gdal_edit.py.") from error
@@ -209,31 +211,44 @@ def _translated(scheme: ClassScheme, values: list[int], legend: Legend) -> tuple
 
 
 def _values_found(path: Path, dataset: Any, grid: Grid) -> list[int]:
-    """The distinct valid values of the first band, ascending."""
-    seen = np.zeros(MAX_CODE + 2, np.bool_)
+    """The distinct valid values of the first band, ascending.
+
+    Raises:
+        InputError: a value is no code, or there are more than any map has classes.
+    """
+    seen, large = np.zeros(1 << 16, np.bool_), np.zeros(0, np.int32)
     for window in row_bands(grid):
         data, valid = _read(dataset, window)
-        values = data if valid is None else data[valid]
+        values = data.ravel() if valid is None else data[valid]
         if values.size == 0:
             continue
-        if values.dtype not in (np.uint8, np.uint16):
+        if values.dtype not in _PLAIN:
             values = _whole(path, values)
+            # One of each run of equal neighbors is enough, and soon sorted.
+            values = values[np.append(True, values[1:] != values[:-1])]
+            large = np.union1d(large, values[values >= len(seen)])
+            values = values[values < len(seen)]
         seen[values] = True
-    if seen[MAX_CODE + 1]:
-        raise _outside(path, MAX_CODE + 1)
-    return [int(value) for value in np.flatnonzero(seen)]
+        if len(large) > MAX_UNNAMED:
+            raise InputError(
+                f"{path} holds more than {MAX_UNNAMED} distinct values: measurements rather than classes; "
+                f"classify them first (gdal_calc.py), or cut out a part (gdal_translate -projwin)."
+            )
+    if seen[-1] and dataset.dtypes[0] == "uint16":
+        raise _outside(path, len(seen) - 1, len(seen) - 2)
+    return [*np.flatnonzero(seen).tolist(), *large.tolist()]
 
 
-def _whole(path: Path, values: NDArray[Any]) -> NDArray[np.uint16]:
+def _whole(path: Path, values: NDArray[Any]) -> NDArray[np.int32]:
     """Values of any type as codes.
 
     Raises:
         InputError: fractions, negative or too large values.
     """
     for extreme in (values.min(), values.max()):
-        if not 0 <= extreme <= MAX_CODE:
-            raise _outside(path, extreme)
-    codes = values.astype(np.uint16)
+        if not 0 <= extreme < MAX_CODE + 1:
+            raise _outside(path, extreme, MAX_CODE)
+    codes = values.astype(np.int32)
     broken = codes != values
     if broken.any():
         raise InputError(
@@ -243,9 +258,9 @@ def _whole(path: Path, values: NDArray[Any]) -> NDArray[np.uint16]:
     return codes
 
 
-def _outside(path: Path, value: Any) -> InputError:
+def _outside(path: Path, value: Any, largest: int) -> InputError:
     return InputError(
-        f"{path} holds the value {value}; class codes are 0…{MAX_CODE}: declare it as nodata "
+        f"{path} holds the value {value}; class codes are 0…{largest}: declare it as nodata "
         f"(gdal_edit.py -a_nodata {value}) if it means that, else renumber it (gdal_calc.py)."
     )
 

@@ -29,13 +29,14 @@ from geoseg.errors import OutputError
 from geoseg.grid import Grid, Window
 from geoseg.io import posix
 from geoseg.io.class_raster import CLASSES_TAG, ClassRaster, read_codes
+from geoseg.io.recode import Recoding
 from geoseg.io.spool import RasterSpool, row_bands
 from geoseg.style import raster_qml
 
 MAX_CATEGORIES = 256
 """Category names are a list from code 0 on; with 16-bit codes it would be mostly empty, the table suffices."""
 
-_GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16"}
+_GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int32": "Int32"}
 _COG_OPTIONS = {
     "BLOCKSIZE": "512",
     "COMPRESS": "DEFLATE",  # ZSTD would be missing in some GDAL builds of the people who open it
@@ -71,12 +72,13 @@ def write_class_cog(
     """
     if spool.dtype != scheme.dtype:
         raise ValueError(f"spool of {spool.dtype} cannot hold a class scheme of {scheme.dtype}.")
+    # TIFF has palettes up to 16 bits; beyond, the attribute table has the colors.
+    palette = [_text("ColorInterp", "Palette"), _color_table(scheme)] if scheme.dtype.itemsize <= 2 else []
     band: list[Element] = [
         _text("Description", "class"),
         _text("NoDataValue", str(scheme.nodata)),
-        _text("ColorInterp", "Palette"),
         _category_names(scheme),
-        _color_table(scheme),
+        *palette,
         _attribute_table(scheme),
     ]
     classes = json.dumps(scheme.to_json(), ensure_ascii=False)
@@ -129,10 +131,11 @@ def class_counts(source: RasterSpool | ClassRaster, scheme: ClassScheme) -> dict
     read: Callable[[Window], NDArray[Any]] = (
         source.read if isinstance(source, RasterSpool) else lambda window: read_codes(source, window)
     )
-    total = np.zeros(np.iinfo(scheme.dtype).max + 1, np.int64)
+    index_of = Recoding({code: index for index, code in enumerate(scheme.codes)}, len(scheme), np.int64)
+    total = np.zeros(len(scheme) + 1, np.int64)
     for window in row_bands(source.grid):
-        total += np.bincount(read(window).ravel(), minlength=len(total))
-    return {code: int(total[code]) for code in scheme.codes}
+        total += np.bincount(index_of(read(window)).ravel(), minlength=len(total))
+    return dict(zip(scheme.codes, total.tolist(), strict=False))
 
 
 def _copy(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import shapely
 
-from geoseg.io.polygon_rows import SCHEMA, StoredPolygons
+from geoseg.io.polygon_rows import SCHEMA, StoredPolygons, binary_parts
+from geoseg.polygons.wkb import bounds_of
 
 
 def write_parquet(polygons: StoredPolygons, path: Path, about: Mapping[str, str]) -> None:
@@ -23,7 +23,7 @@ def write_parquet(polygons: StoredPolygons, path: Path, about: Mapping[str, str]
     box = pa.struct([(side, pa.float64()) for side in ("xmin", "ymin", "xmax", "ymax")])
     geometry = {
         "encoding": "WKB",
-        "geometry_types": ["Polygon"],
+        "geometry_types": [polygons.geometry_type],
         "crs": polygons.crs.to_json_dict(),
         "orientation": "counterclockwise",
         "covering": {"bbox": {field.name: ["bbox", field.name] for field in box}},
@@ -32,8 +32,12 @@ def write_parquet(polygons: StoredPolygons, path: Path, about: Mapping[str, str]
         geometry["bbox"] = polygons.totals.bounds.tolist()
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": geometry}}
     schema = SCHEMA.append(pa.field("bbox", box)).with_metadata({**about, "geo": json.dumps(geo)})
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    # No two geometries are alike, and nobody asks for the smallest: both would copy what may be a gigabyte.
+    names = [field.name for field in SCHEMA if field.name != "geometry"]
+    sides = [f"bbox.{field.name}" for field in box]
+    options = {"use_dictionary": names, "write_statistics": [*names, *sides]}
+    with pq.ParquetWriter(path, schema, compression="zstd", **options) as writer:
         for batch in polygons.batches():
-            sides = shapely.bounds(shapely.from_wkb(batch["geometry"])).T
-            boxes = pa.StructArray.from_arrays([pa.array(side) for side in sides], fields=list(box))
+            bounds = bounds_of(*binary_parts(batch["geometry"])).T
+            boxes = pa.StructArray.from_arrays([pa.array(side) for side in bounds], fields=list(box))
             writer.write_batch(pa.RecordBatch.from_arrays([*batch.columns, boxes], schema=schema))

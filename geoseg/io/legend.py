@@ -11,9 +11,8 @@ from xml.etree.ElementTree import Element, fromstring
 import rasterio.shutil
 from rasterio.io import MemoryFile
 
-from geoseg.classes import ClassScheme, Color, LandClass, generated_color, placeholder
+from geoseg.classes import MAX_CODE, ClassScheme, Color, LandClass, generated_color, placeholder
 
-MAX_CODE = 65534
 # GDALRATFieldUsage, and what people call the columns when they leave the usage "generic".
 _USAGES = {"value": {"5", "3"}, "name": {"2"}, "red": {"6"}, "green": {"7"}, "blue": {"8"}}
 _ALIASES = {

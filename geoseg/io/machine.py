@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import platform
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+from geoseg.settings import bytes_of
+
 CPUINFO = Path("/proc/cpuinfo")
+CGROUPS = Path("/sys/fs/cgroup")
+GROUPS_OF_PROCESS = Path("/proc/self/cgroup")
+_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_V2 = ("memory.max", "memory.current", "inactive_file")
+SHARE = 0.8
+"""Of the available memory; the rest is for whoever comes next."""
 # Instructions that decide which kernels a network runs on: AVX2 (all), AVX-512 and bf16 (fast CPUs).
 CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "sve")
 
@@ -17,6 +26,52 @@ def memory() -> tuple[int, int]:
 
     state = psutil.virtual_memory()
     return int(state.available), int(state.total)
+
+
+def memory_room(most: str | None = None) -> int:
+    """Bytes that this process may still take, 0 or more.
+
+    Args:
+        most: what it may come to altogether, as `4GB`; None: `SHARE` of what the machine and its control groups
+            (containers, batch jobs: Linux cgroups, both versions) have left.
+    """
+    import psutil
+
+    if most is not None:
+        return max(0, bytes_of(most) - int(psutil.Process().memory_info().rss))
+    return int(SHARE * min([memory()[0], *_group_rooms(CGROUPS, GROUPS_OF_PROCESS)]))
+
+
+def _group_rooms(root: Path, groups: Path) -> Iterator[int]:
+    """Bytes that each control group above this process, itself included, leaves.
+
+    What a group has read from files it gives back when asked, and counts as free. A container may not see the
+    folders of the groups that hold it; then those that it sees count.
+    """
+    if not groups.is_file():
+        return
+    for line in groups.read_text(encoding="utf-8").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            files, homes = _V2, [root, root / "unified"]
+        elif "memory" in controllers.split(","):
+            files, homes = _V1, [root / "memory"]
+        else:
+            continue
+        for home in homes:
+            own = home / path.lstrip("/")
+            for folder in (own, *own.parents):
+                if folder.is_relative_to(home) and (folder / files[0]).is_file():
+                    yield from _group_room(folder, *files)
+
+
+def _group_room(folder: Path, limit: str, usage: str, cached: str) -> Iterator[int]:
+    """What one group leaves; nothing if it has no limit."""
+    most = (folder / limit).read_text(encoding="utf-8").strip()
+    if most != "max":
+        counts = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines())
+        used = int((folder / usage).read_text(encoding="utf-8")) - int(counts.get(cached, 0))
+        yield max(0, int(most) - used)
 
 
 def free_space(folder: Path) -> int:

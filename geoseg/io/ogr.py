@@ -40,7 +40,7 @@ def write_ogr(polygons: StoredPolygons, path: Path, layer: str, about: Mapping[s
         path,
         driver=_DRIVERS[suffix],
         geometry_name="geometry",
-        geometry_type="Polygon",
+        geometry_type=polygons.geometry_type,
         crs=polygons.crs.to_wkt(),
         **_options(suffix, layer, dict(about)),
     )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pyproj import CRS
 
 from geoseg.classes import ClassScheme
@@ -44,7 +48,7 @@ LARGEST_GEOMETRY = 10**9
 
 @dataclass(frozen=True)
 class StoredPolygons:
-    """All polygons of a class raster, in an Arrow IPC stream on disk."""
+    """All polygons of a class raster, or one multipolygon for each class, in an Arrow IPC stream on disk."""
 
     path: Path
     scheme: ClassScheme
@@ -52,6 +56,9 @@ class StoredPolygons:
     area_model: AreaModelName
     scene_id: str
     totals: Totals
+    """Its `count` counts rows."""
+    img_date: date | None = None
+    geometry_type: Literal["Polygon", "MultiPolygon"] = "Polygon"
 
     def __len__(self) -> int:
         return int(self.totals.count.sum())
@@ -67,8 +74,8 @@ class StoredPolygons:
         return dict(zip(self.scheme.names, self.totals.area_m2.tolist(), strict=True))
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows in `SCHEMA`; the file is mapped, not loaded."""
-        with pa.memory_map(str(self.path)) as source, pa.ipc.open_stream(source) as reader:
+        """The rows in `SCHEMA`, read anew; pages of a mapped file would count as this process's memory."""
+        with pa.OSFile(str(self.path)) as source, pa.ipc.open_stream(source) as reader:
             yield from reader
 
 
@@ -100,8 +107,8 @@ def store_polygons(tables: Iterable[Polygons], path: Path) -> StoredPolygons:
             writer.write_batch(batch)
     if not facts:
         raise ValueError("a map without tables has no classes: give at least an empty one.")
-    last = facts[0]
-    return StoredPolygons(path, last.scheme, last.crs, last.area_model, last.scene_id, Totals.sum(parts))
+    last, totals = facts[0], Totals.sum(parts)
+    return StoredPolygons(path, last.scheme, last.crs, last.area_model, last.scene_id, totals, last.img_date)
 
 
 def _rows(table: Polygons) -> Iterator[pa.RecordBatch]:
@@ -117,31 +124,65 @@ def _rows(table: Polygons) -> Iterator[pa.RecordBatch]:
             f"polygon {which} has {points} vertices, more than files hold: simplify (--simplify), "
             "raise the minimum mapping unit (--mmu), or leave its class out (--skip-classes)."
         )
+    for first, end in pairwise(batch_edges(sizes)):
+        part = slice(first, end)
+        columns = {
+            "geometry": _wkb_column(table, first, end),
+            "poly_id": table.poly_id[part],
+            "class_id": table.class_id[part],
+            "area_m2": table.area_m2[part],
+            "perim_m": table.perim_m[part],
+            "n_pixels": table.n_pixels[part],
+            "score": None if table.score is None else table.score[part],
+        }
+        yield row_batch(columns, table.class_index[part], table)
+
+
+def batch_edges(sizes: NDArray[np.int64]) -> list[int]:
+    """First row of each record batch, then the number of rows, so that no batch grows too large.
+
+    Args:
+        sizes: (row,) bytes of each geometry.
+    """
     cuts = np.flatnonzero(np.diff(np.cumsum(sizes) // BATCH_BYTES, prepend=0))
-    edges = np.unique(np.concatenate([[0], cuts, [len(table)]])).tolist()
-    for first, end in pairwise(edges):
-        yield _batch(table, first, end)
+    by_rows = np.arange(0, len(sizes), BATCH_ROWS)
+    edges: list[int] = np.unique(np.concatenate([by_rows, cuts, [0, len(sizes)]])).tolist()
+    return edges
 
 
-def _batch(table: Polygons, first: int, end: int) -> pa.RecordBatch:
-    part, n = slice(first, end), end - first
-    score = pa.nulls(n, pa.float64()) if table.score is None else table.score[part]
-    day = pa.nulls(n, pa.date32()) if table.img_date is None else pa.repeat(pa.scalar(table.img_date, pa.date32()), n)
-    names = pa.DictionaryArray.from_arrays(table.class_index[part], list(table.scheme.names))
-    columns = {
-        "geometry": _wkb_column(table, first, end),
-        "poly_id": table.poly_id[part],
-        "class_id": table.class_id[part],
+def row_batch(
+    columns: Mapping[str, Any], class_index: NDArray[np.int64], table: Polygons | StoredPolygons
+) -> pa.RecordBatch:
+    """Rows in `SCHEMA`, from what differs from row to row and what all rows of a table have in common.
+
+    Args:
+        columns: geometry, poly_id, class_id, area_m2, perim_m, n_pixels, and score or None; each (row,).
+        class_index: (row,) place of each row's class in the scheme.
+        table: of the rows.
+    """
+    n, day = len(class_index), table.img_date
+    names = pa.DictionaryArray.from_arrays(class_index, list(table.scheme.names))
+    found = {
+        **columns,
         "class_name": names.dictionary_decode(),
-        "area_m2": table.area_m2[part],
-        "area_ha": table.area_m2[part] / 1e4,
-        "perim_m": table.perim_m[part],
-        "n_pixels": table.n_pixels[part],
-        "score": score,
+        "area_ha": columns["area_m2"] / 1e4,
+        "score": pa.nulls(n, pa.float64()) if columns["score"] is None else columns["score"],
         "scene_id": pa.repeat(table.scene_id, n),
-        "img_date": day,
+        "img_date": pa.nulls(n, pa.date32()) if day is None else pa.repeat(pa.scalar(day, pa.date32()), n),
     }
-    return pa.RecordBatch.from_arrays([pa.array(columns[f.name], f.type) for f in SCHEMA], schema=SCHEMA)
+    return pa.RecordBatch.from_arrays([pa.array(found[f.name], f.type) for f in SCHEMA], schema=SCHEMA)
+
+
+def binary_parts(column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """(byte,) data of a binary column and (row + 1,) first byte of each value, then the end of the last; no copy."""
+    _, offsets, data = column.buffers()
+    found = np.frombuffer(offsets, np.int32)
+    return np.frombuffer(data, np.uint8), found[column.offset : column.offset + len(column) + 1]
+
+
+def largest_geometry(batch: pa.RecordBatch) -> int:
+    """Bytes of the largest geometry of a batch; 0: it has none."""
+    return pc.max(pc.binary_length(batch["geometry"])).as_py() or 0
 
 
 def _wkb_column(table: Polygons, first: int, end: int) -> pa.Array:

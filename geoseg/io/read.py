@@ -15,7 +15,7 @@ from shapely import box, intersects
 from geoseg.arrays import Chip
 from geoseg.errors import InputError
 from geoseg.grid import Window
-from geoseg.io.burn import burned
+from geoseg.io.burn import touched
 from geoseg.io.handles import dataset_for, presence_for
 from geoseg.io.masks import masked
 from geoseg.io.scene import BandSource, Scene, path_name
@@ -68,14 +68,14 @@ def read_inside(scene: Scene, window: Window) -> tuple[NDArray[Any], Bools]:
 
 
 def inside(scene: Scene, window: Window) -> Bools:
-    """(row, col): True where a pixel lies in the raster and its centre in the area of interest."""
+    """(row, col): True where a pixel lies in the raster and the area of interest covers some of it."""
     result = np.zeros(window.shape, bool)
     common = window.intersection(scene.grid.window)
     if common is None:
         return result
     result[common.relative_to(window).slices] = True
     if scene.aoi_wkb is not None:
-        result[common.relative_to(window).slices] = burned(scene.aoi_wkb, scene.grid, common)
+        result[common.relative_to(window).slices] = touched(scene.aoi_wkb, scene.grid, common)
     return result
 
 
@@ -84,7 +84,8 @@ def touches_aoi(scene: Scene, window: Window) -> bool:
     aoi = scene.aoi
     if aoi is None:
         return True
-    corners = scene.grid.corners(window)
+    # The area is snapped to 1/1024 pixel, which may bring it into a pixel that it only touched.
+    corners = scene.grid.corners(window.pad(1))
     xs, ys = zip(*corners, strict=True)
     return bool(intersects(aoi, box(min(xs), min(ys), max(xs), max(ys))))
 

@@ -17,7 +17,8 @@ from pyogrio.raw import open_arrow
 from geoseg.errors import InputError, OutputError, OutputExistsError, UsageError
 from geoseg.io.geoparquet import write_parquet
 from geoseg.io.ogr import OGR_ERRORS, write_ogr
-from geoseg.io.polygon_rows import BATCH_ROWS, StoredPolygons
+from geoseg.io.polygon_rows import BATCH_ROWS, StoredPolygons, largest_geometry
+from geoseg.polygons.wkb import VERTEX_BYTES
 from geoseg.settings import VECTOR_SUFFIXES
 from geoseg.style import vector_qml
 
@@ -26,6 +27,10 @@ _DBF_TEXT = 254
 _DBF_NUMBERS = 256
 """Bytes that OGR gives the numeric fields, the date and the deletion mark of a record, rounded up."""
 _SHP_LIMIT = 2**31 - 1
+_GEOJSON_LIMIT = 200 * 2**20
+"""What GDAL's readers, QGIS among them, spend on one feature before they give up (OGR_GEOJSON_MAX_OBJ_SIZE)."""
+_GEOJSON_EXPANSION = 12
+"""They count 176 bytes a vertex and 80 a ring, which have 16 and 4 in WKB; a ring has five vertices at least."""
 _ABOUT = {
     "LICENSE": ("GEOSEG_MODEL_LICENSE",),
     "ATTRIBUTION": ("GEOSEG_MODEL_ATTRIBUTION",),
@@ -89,8 +94,8 @@ def write_polygons(
 ) -> None:
     """Write polygons in the format of the suffix, styled, and read all of them back.
 
-    The CRS is kept (WKT2, with or without an EPSG code); GeoJSON is longitude and latitude after
-    RFC 7946, split at the antimeridian. Without polygons there is an empty polygon layer.
+    The CRS is kept (WKT2, with or without an EPSG code); GeoJSON is longitude and latitude after RFC 7946, split at
+    the antimeridian, and there GDAL makes a multipolygon of one member a polygon. Without polygons the layer is empty.
     The order of features is that in which polygons were finished; `poly_id` names them.
 
     Args:
@@ -104,7 +109,7 @@ def write_polygons(
         UsageError: the suffix is none that geoseg writes.
         InputError: the polygons do not fit the format.
         OutputExistsError: the file is already there or cannot be created.
-        OutputError: disk full, or fewer polygons can be read back than were written.
+        OutputError: disk full, more than the format holds, or fewer polygons can be read back than were written.
     """
     suffix = vector_suffix(path)
     _check_fits(polygons, path)
@@ -157,10 +162,27 @@ def _check_creatable(path: Path) -> None:
 def _check_fits(polygons: StoredPolygons, path: Path) -> None:
     if path.suffix.lower() == ".shp":
         _check_shapefile(polygons, path)
-    if path.suffix.lower() == ".geojson" and polygons.crs.geodetic_crs is None:
+    if path.suffix.lower() == ".geojson":
+        _check_geojson(polygons, path)
+
+
+def _check_geojson(polygons: StoredPolygons, path: Path) -> None:
+    """Refuse what GDAL would not write, or not read again.
+
+    Raises:
+        InputError: the CRS is not tied to the Earth.
+        OutputError: a feature is larger than readers take.
+    """
+    if polygons.crs.geodetic_crs is None:
         raise InputError(
             f"GeoJSON is longitude and latitude, but {polygons.crs.name!r} is not tied to the Earth: "
             "choose another format, such as .gpkg."
+        )
+    largest = max((largest_geometry(batch) for batch in polygons.batches()), default=0)
+    if largest * _GEOJSON_EXPANSION > _GEOJSON_LIMIT:
+        raise OutputError(
+            f"{path} would have a feature of about {largest // VERTEX_BYTES} vertices, GDAL reads no GeoJSON feature "
+            f"above {_GEOJSON_LIMIT // _GEOJSON_EXPANSION // VERTEX_BYTES}: choose .gpkg, .fgb or .parquet."
         )
 
 

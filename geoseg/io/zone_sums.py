@@ -14,6 +14,7 @@ from geoseg.errors import InputError
 from geoseg.grid import Grid, Window
 from geoseg.ground import AreaModel, area_model
 from geoseg.io.class_raster import ClassRaster, read_codes
+from geoseg.io.recode import Recoding
 from geoseg.zones.carry import transformer, turn_of
 from geoseg.zones.placement import Placement
 from geoseg.zones.shares import Edges, shares, window_of
@@ -35,8 +36,8 @@ class Layer:
     """A class raster and what its codes mean in the table."""
 
     raster: ClassRaster
-    index_of: Ints
-    """(65536,) code → index of the class; `n_classes` for codes that are none."""
+    index_of: Recoding
+    """Code → index of the class; `n_classes` for codes that are none."""
     n_classes: int
 
     @property
@@ -51,7 +52,7 @@ class Layer:
 
     def read(self, window: Window) -> Ints:
         """Indices (row, col) of a window; `n_classes` where there is no class."""
-        return np.asarray(self.index_of[read_codes(self.raster, window)])
+        return self.index_of(read_codes(self.raster, window))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 import numpy as np
 from affine import Affine
@@ -15,7 +16,9 @@ from geoseg.errors import InputError
 from geoseg.grid import Grid
 from geoseg.ground import AreaModel, corner_xy
 from geoseg.polygons.carry import Carrier
+from geoseg.polygons.clip import Clip
 from geoseg.polygons.cut import Parts
+from geoseg.polygons.ground_lattice import GroundLattice, ground_lattice
 from geoseg.polygons.rings import PolygonBatch
 from geoseg.polygons.smooth import UNIT
 from geoseg.polygons.table import Polygons
@@ -41,6 +44,11 @@ class MapFacts:
     img_date: date | None = None
     """Day of the image, when known."""
 
+    @cached_property
+    def lattice(self) -> GroundLattice | None:
+        """A fast way to measure on the ground; None: areas are planar, or the raster has none."""
+        return ground_lattice(self.grid, self.model)
+
 
 def assemble(
     batch: PolygonBatch,
@@ -49,8 +57,9 @@ def assemble(
     smoothed: bool = False,
     parts: Parts | None = None,
     way: Carrier | None = None,
+    clip: Clip | None = None,
 ) -> Polygons:
-    """Georeference, orient and measure the polygons of a batch.
+    """Cut, georeference, orient and measure the polygons of a batch.
 
     Args:
         batch: polygons in pixels of the raster's grid.
@@ -59,13 +68,21 @@ def assemble(
         parts: the cut components, where the batch holds their parts: these get poly_id, n_pixels and score of the
             whole, area and perimeter of their own.
         way: into the CRS of the result; None: it is the raster's. Areas are measured before.
+        clip: cuts along an area of interest; of one polygon may come several or none, which share poly_id, n_pixels
+            and score as well. None: all of them are wanted as they are.
 
     Raises:
         InputError: a polygon lies where the CRS has no place on the ground.
     """
+    if clip is not None:
+        batch, smoothed = clip.clipped(batch, UNIT if smoothed else 1), False
     transform = facts.grid.transform @ Affine.scale(1 / UNIT) if smoothed else facts.grid.transform
     xy = corner_xy(transform, *batch.corners.T)
-    area_m2, perim_m = measure(xy, batch.ring_starts, batch.polygon_starts, facts.model)
+    if facts.lattice is None:
+        area_m2, perim_m = measure(xy, batch.ring_starts, batch.polygon_starts, facts.model)
+    else:
+        rings = facts.lattice.measure(batch.corners, 1 / UNIT if smoothed else 1.0, batch.ring_starts)
+        area_m2, perim_m = _of_polygons(*rings, batch.polygon_starts)
     ring_starts, crs = batch.ring_starts, facts.grid.crs
     if way is not None:
         carried = way.carried(batch, UNIT if smoothed else 1)
@@ -73,7 +90,12 @@ def assemble(
     # As seen on the screen exteriors are counter-clockwise; this map is its mirror.
     if transform.determinant > 0:
         _turn_rings(xy, ring_starts)
-    table = batch.components if parts is None else parts.described(batch).components
+    table, own_pixels = batch.components, None
+    if parts is not None:
+        table, own_pixels = parts.described(batch).components, batch.components.n_pixels
+    if clip is not None:
+        # So that sums count what was cut once.
+        own_pixels = np.where(np.diff(batch.numbers, prepend=-1) == 0, 0, batch.components.n_pixels)
     return Polygons(
         xy=xy,
         ring_starts=ring_starts,
@@ -89,7 +111,7 @@ def assemble(
         area_model=facts.model.name,
         scene_id=facts.scene_id,
         img_date=facts.img_date,
-        own_pixels=None if parts is None else batch.components.n_pixels,
+        own_pixels=own_pixels,
     )
 
 
@@ -105,18 +127,22 @@ def measure(xy: Floats, ring_starts: Ints, polygon_starts: Ints, model: AreaMode
     Raises:
         InputError: a polygon lies where the CRS has no place on the ground.
     """
-    exteriors = polygon_starts[:-1]
-    if not len(exteriors):
-        return np.zeros(0), np.zeros(0)
-    rings = model.areas(xy, ring_starts)
-    areas = 2 * rings[exteriors] - np.add.reduceat(rings, exteriors)
-    perimeters: Floats = np.add.reduceat(model.lengths(xy, ring_starts), exteriors)
+    areas, perimeters = _of_polygons(model.areas(xy, ring_starts), model.lengths(xy, ring_starts), polygon_starts)
     if not np.isfinite(areas).all():
         raise InputError(
             f"{int((~np.isfinite(areas)).sum())} polygons lie outside the domain of {model.crs.name!r}: "
             "set the pixels beyond its edge to nodata or warp the raster to another CRS."
         )
     return areas, perimeters
+
+
+def _of_polygons(areas: Floats, lengths: Floats, polygon_starts: Ints) -> tuple[Floats, Floats]:
+    """(polygon,) the exterior's area less those of the holes, and the summed lengths of all rings."""
+    exteriors = polygon_starts[:-1]
+    if not len(exteriors):
+        return np.zeros(0), np.zeros(0)
+    own: Floats = 2 * areas[exteriors] - np.add.reduceat(areas, exteriors)
+    return own, np.add.reduceat(lengths, exteriors)
 
 
 @njit(cache=True, nogil=True)

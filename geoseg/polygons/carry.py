@@ -32,6 +32,8 @@ Ints = NDArray[np.int64]
 
 STRAY_PX = 0.01
 """Pixels by which a line may stray from its true place."""
+_STRAY_AT_AOI_PX = 1e-6
+"""The same for lines along an area of interest, which corners of pixels come as near to as they like."""
 _FINEST = 1 / 16
 """An edge that strays although its pieces are shorter than this many pixels jumps: over the antimeridian, say. A piece
 that jumps strays by half its length, which must still be more than STRAY_PX when it is half as long."""
@@ -75,19 +77,24 @@ class Carrier:
         stops = np.append(np.unique(np.searchsorted(batch.ring_starts, at_once)), len(batch.ring_starts) - 1)
         for first, last in pairwise(stops.tolist()):
             starts = batch.ring_starts[first : last + 1]
-            xy, starts = self._carried(batch.corners[starts[0] : starts[-1]] / unit, starts - starts[0])
+            part = slice(starts[0], starts[-1])
+            along = None if batch.along_aoi is None else batch.along_aoi[part]
+            xy, starts = self._carried(batch.corners[part] / unit, starts - starts[0], along)
             parts.append(xy)
             lengths.append(np.diff(starts))
         starts = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
-        return replace(batch, corners=np.concatenate(parts), ring_starts=starts)
+        return replace(batch, corners=np.concatenate(parts), ring_starts=starts, along_aoi=None)
 
-    def _carried(self, pixels: Floats, ring_starts: Ints) -> tuple[Floats, Ints]:
+    def _carried(self, pixels: Floats, ring_starts: Ints, along_aoi: NDArray[np.bool_] | None) -> tuple[Floats, Ints]:
         """Rings in the other CRS and their first vertices."""
         there = self._moved(pixels)
         n = np.ones(len(pixels), np.int64)
         edges = np.delete(np.arange(len(pixels)), ring_starts[1:] - 1)
         a, b = pixels[edges], pixels[edges + 1]
-        n[edges] = self._pieces(a, b, self._bend(a, b, there[edges], there[edges + 1]))
+        stray = np.full(len(edges), STRAY_PX)
+        if along_aoi is not None:
+            stray[along_aoi[edges]] = _STRAY_AT_AOI_PX
+        n[edges] = self._pieces(a, b, self._bend(a, b, there[edges], there[edges + 1]), stray)
         first = np.concatenate([[0], np.cumsum(n)])
         xy = np.repeat(there, n, axis=0)
         cut = edges[n[edges] > 1]
@@ -96,11 +103,19 @@ class Carrier:
         xy[np.delete(np.arange(len(xy)), first[:-1])] = self._moved(inner)
         return xy, first[ring_starts]
 
-    def _pieces(self, a: Floats, b: Floats, bend: Floats) -> Ints:
-        """(edge,) into how many pieces edges from a to b are cut, the same for edges from b to a."""
+    def _pieces(self, a: Floats, b: Floats, bend: Floats, stray: Floats) -> Ints:
+        """(edge,) into how many pieces edges from a to b are cut, the same for edges from b to a.
+
+        Args:
+            a: (edge, 2) begins.
+            b: (edge, 2) ends.
+            bend: (edge,) how far their middles lie beside the straight lines, in pixels.
+            stray: (edge,) how far pieces may.
+        """
         length, askew = np.hypot(*(b - a).T), (a != b).all(axis=1)
-        pieces = np.maximum(np.sqrt(bend / STRAY_PX), np.where(askew, 8 * bend * length, 0.0))
-        n: Ints = np.ceil(np.clip(pieces, 1, 1 + length / _FINEST)).astype(np.int64)
+        pieces = np.maximum(np.sqrt(bend / stray), np.where(askew, 8 * bend * length, 0.0))
+        finest = np.where(stray < STRAY_PX, _FINEST / 64, _FINEST)
+        n: Ints = np.ceil(np.clip(pieces, 1, 1 + length / finest)).astype(np.int64)
         # The middle of the whole says little about an edge that bends unevenly: look at all pieces of those cut.
         cut = np.flatnonzero(n > 1)
         while len(cut):

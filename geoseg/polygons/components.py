@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,35 +64,38 @@ class Components:
         into = final[kept]
         if len(final) != len(self) or (final[into] != into).any() or (into > kept).any():
             raise ValueError("final numbers are inconsistent: each is the smallest member of its set, itself included.")
-        return _fold(len(self), into, self.take(kept), first=self.first, code=self.code if code is None else code)
+        table = _blank(len(self), first=self.first, code=self.code if code is None else code)
+        return _fold(table, into, self.take(kept))
 
 
-def merge_tables(parts: list[Components], numbers: Int32s) -> Components:
+def merge_tables(parts: Iterable[Components], numbers: Int32s) -> Components:
     """One table from the bands' own.
 
     Args:
-        parts: each band's, in row order.
+        parts: each band's, in row order; taken one after the other, so that they need not stay.
         numbers: component of each row of each part.
     """
-    n = int(numbers.max(initial=-1)) + 1
+    n, at = int(numbers.max(initial=-1)) + 1, 0
+    table = _blank(n, first=np.full(n, np.iinfo(np.int64).max), code=np.zeros(n, np.int32))
+    for part in parts:
+        into = numbers[at : at + len(part)]
+        table.code[into] = part.code
+        np.minimum.at(table.first, into, part.first)
+        _fold(table, into, part)
+        at += len(part)
+    return table
 
-    def column(name: str) -> NDArray[Any]:
-        return np.concatenate([getattr(part, name) for part in parts])
 
-    code, first = np.zeros(n, np.int32), np.full(n, np.iinfo(np.int64).max)
-    code[numbers] = column("code")
-    np.minimum.at(first, numbers, column("first"))
-    rows = Components(*(column(name) for name in ("code", "n_pixels", "first", "last_row", "score_sum")))
-    return _fold(n, numbers, rows, first=first, code=code)
+def _blank(n: int, *, first: Ints, code: Int32s) -> Components:
+    return Components(code, np.zeros(n, np.int64), first, np.full(n, -1, np.int32), np.zeros(n, np.int64))
 
 
-def _fold(n: int, into: NDArray[np.integer], rows: Components, *, first: Ints, code: Int32s) -> Components:
-    """A table of n components from rows that belong to them: pixels and scores add up, the last row counts."""
-    n_pixels, score_sum, last_row = np.zeros(n, np.int64), np.zeros(n, np.int64), np.full(n, -1, np.int32)
-    np.add.at(n_pixels, into, rows.n_pixels)
-    np.add.at(score_sum, into, rows.score_sum)
-    np.maximum.at(last_row, into, rows.last_row)
-    return Components(code, n_pixels, first, last_row, score_sum)
+def _fold(table: Components, into: NDArray[np.integer], rows: Components) -> Components:
+    """Enter rows that belong to a table's components: pixels and scores add up, the last row counts."""
+    np.add.at(table.n_pixels, into, rows.n_pixels)
+    np.add.at(table.score_sum, into, rows.score_sum)
+    np.maximum.at(table.last_row, into, rows.last_row)
+    return table
 
 
 def measure_band(runs: Runs, first_row: int, codes: Codes, scores: NDArray[Any]) -> Components:

@@ -26,11 +26,12 @@ def coverage(
     code: Int32s | None = None,
     shape_arcs: Callable[[Arcs], Arcs] | None = None,
     see_vertices: Callable[[Int32s], None] | None = None,
+    most_bytes: int | None = None,
 ) -> Iterator[PolygonBatch]:
     """Pass B: trace the boundaries of surveyed components and build their polygons, band by band.
 
-    A polygon is given out with the band in which the sweep has passed its last row. Memory: 8 bytes a component
-    and the arcs of the polygons still open.
+    A polygon is given out with the band in which the sweep has passed its last row. Memory: 8 bytes a component,
+    the arcs of the polygons still open, three batches. `shape_arcs` and `see_vertices` are called by one other thread.
 
     Args:
         read_rows: gives the codes that were surveyed; not called if the survey kept its runs.
@@ -41,22 +42,29 @@ def coverage(
             keep their order.
         see_vertices: gets (vertex, 2) column and row of all vertices that a stretch of rows holds, also of arcs not
             yet complete, before `shape_arcs` gets those that are; junctions repeat.
+        most_bytes: what open polygons and those being made may take; None: there is no limit.
 
     Yields:
         one batch a band, possibly empty; all components with pixels, each once.
+
+    Raises:
+        MemoryLimitError: open polygons take more.
     """
     table = surveyed.components if final is None else surveyed.components.absorbed(final, code)
-    pool = ArcPool(table)
+    pool = ArcPool(table, most_bytes)
     ends, order = _order_by_last_row(table, surveyed.shape[0])
     passed = 0
-    for swept, traced in _traced_bands(read_rows, surveyed, final):
+
+    def finish(swept: int, traced: tuple[Traced, ...]) -> PolygonBatch:
+        nonlocal passed
         for part in traced:
             if see_vertices is not None:
                 see_vertices(part.vertices)
             pool.add(part, part.arcs if shape_arcs is None else shape_arcs(part.arcs))
-        last = int(ends[swept])
-        yield pool.emit(np.sort(order[passed:last]).astype(np.int64))
-        passed = last
+        first, passed = passed, int(ends[swept])
+        return pool.emit(np.sort(order[first:passed]).astype(np.int64))
+
+    yield from run_ahead(finish, traced_bands(read_rows, surveyed, final), threads=1)
 
 
 def trace_array(codes: Codes, nodata: int | None, skip: Collection[int] = ()) -> PolygonBatch:
@@ -73,15 +81,13 @@ def trace_array(codes: Codes, nodata: int | None, skip: Collection[int] = ()) ->
 
     found = survey(read_rows, (codes.shape[0], codes.shape[1]), nodata=nodata, skip=skip, keep_runs=True)
     pool = ArcPool(found.components)
-    for _, traced in _traced_bands(read_rows, found, None):
+    for _, traced in traced_bands(read_rows, found, None):
         for part in traced:
             pool.add(part, part.arcs)
     return pool.emit(np.arange(len(found.components)))
 
 
-def _traced_bands(
-    read_rows: ReadRows, surveyed: Survey, final: Ints | None
-) -> Iterator[tuple[int, tuple[Traced, ...]]]:
+def traced_bands(read_rows: ReadRows, surveyed: Survey, final: Ints | None) -> Iterator[tuple[int, tuple[Traced, ...]]]:
     """How many rows of pixels the sweep has passed, lower edge included, and the arcs completed since.
 
     Bands are read here, painted by threads and traced, in order, by one more.

@@ -33,6 +33,8 @@ from geoseg.polygons.survey import ReadRows, Survey, survey
 
 FEWEST = 4
 """Vertices of one pixel: no limit can be lower."""
+BYTES_PER_COMPONENT = 140
+"""What `cut` holds besides the survey: its own, the parts' table, their outlines."""
 _LARGEST = 1 << 29
 
 

@@ -55,8 +55,8 @@ class Generalized:
 def generalize(code: Int32s, size: Ints, first: Ints, adjacency: Adjacency, unit: Unit) -> Generalized:
     """Apply a minimum mapping unit to a component table.
 
-    Time grows as n log n; with `connect=8` each component given away costs a walk through its group besides, which
-    has fewer members than the unit has pixels. Memory: `BYTES_PER_COMPONENT` and `BYTES_PER_PAIR`, the table itself
+    Time grows as n log n; with `connect=8` besides each group below the unit is walked through whenever it has grown;
+    it has fewer members than the unit has pixels. Memory: `BYTES_PER_COMPONENT` and `BYTES_PER_PAIR`, the table itself
     not counted.
 
     Args:
@@ -93,7 +93,7 @@ def _absorbed(rank: Int32s, size: Ints, adjacency: Adjacency, units: Ints, unit:
         last=names.copy(),
         size=size.astype(np.int64),
         rank=rank,
-        safe=np.zeros(n, np.bool_),
+        known=np.zeros(n, np.uint8),
         border=np.zeros(n, np.int64),
         chain=np.empty(n, np.int32),
     )

@@ -7,6 +7,9 @@ copied. Only what is given away looks at its neighbors, and since it is the smal
 
 Sizes only grow, so an entry of the heap whose size is no longer its set's is out of date and is dropped when it comes
 up; whoever made it so has put in a new one. One entry goes for each that comes: the heap never grows.
+
+What is found out about an 8-connected group is noted at all its members: that it reaches the unit holds for good, that
+it does not holds until the group grows. So a group is walked through when it has grown, not for each member.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from numpy.typing import NDArray
 from geoseg.polygons.adjacency import Int32s, Ints
 
 NONE = -1
+UNKNOWN, SMALL, SAFE = 0, 1, 2
+"""What is known of a set's 8-connected group; where a member is SMALL all are."""
 
 
 class Sets(NamedTuple):
@@ -35,10 +40,11 @@ class Sets(NamedTuple):
     """Size of the set."""
     rank: Int32s
     """Class of the set: rank of its code."""
-    safe: NDArray[np.bool_]
-    """True once its 8-connected group was seen to reach the unit, which no group loses again."""
+    known: NDArray[np.uint8]
+    """SAFE once its 8-connected group was seen to reach the unit, which no group loses again; SMALL while it does not
+    for sure, else UNKNOWN."""
     border: Ints
-    """Scratch: 0 but while the neighbors of one set are looked at."""
+    """Scratch: 0 but while it is in a chain."""
     chain: Int32s
     """Scratch: the next neighbor found."""
 
@@ -80,30 +86,74 @@ def absorb_all(sets: Sets, graph: Graph, heap: Heap, unit: Ints, diagonals: bool
             continue
         found = find_neighbors(sets, graph, name)
         if found != NONE:
-            into = give_away(sets, name, found)
-            if sets.size[into] < unit[sets.rank[into]] and not sets.safe[into]:
+            into = give_away(sets, graph, name, found)
+            if sets.size[into] < unit[sets.rank[into]] and sets.known[into] != SAFE:
                 rise(heap, count, sets.size[into], into)
                 count += 1
 
 
 @njit(cache=True, nogil=True)
-def give_away(sets: Sets, name: int, found: int) -> int:
+def give_away(sets: Sets, graph: Graph, name: int, found: int) -> int:
     """Join a set with its best neighbor and with all others of that one's class; returns the name of the whole."""
     best, other = found, sets.chain[found]
     while other != NONE:
         if better(sets, other, best):
             best = other
         other = sets.chain[other]
-    rank, whole, other = sets.rank[best], best, found
+    rank, first, last, other = sets.rank[best], best, best, found
     while other != NONE:
         behind = sets.chain[other]
-        sets.border[other] = 0
         if other != best and alike(sets, other, rank):
-            whole = join(sets, whole, other)
+            sets.chain[other], first = first, other
+        elif other != best:
+            sets.border[other] = 0
         other = behind
-    whole = join(sets, whole, name)
+    sets.chain[last] = NONE
+    if sets.known[name] == SMALL:
+        sets.known[name] = UNKNOWN
+        forget_small(sets, graph, name, first, last)
+    whole, other = name, first
+    while other != NONE:
+        behind = NONE if other == last else sets.chain[other]
+        sets.border[other] = 0
+        whole = join(sets, whole, other)
+        other = behind
     sets.rank[whole] = rank
     return whole
+
+
+@njit(cache=True, nogil=True)
+def forget_small(sets: Sets, graph: Graph, name: int, first: int, last: int) -> None:
+    """Groups that a set joins as it is given away are no longer known to be small.
+
+    They are those of its neighbors in the chain from `first` to `last`, which is as before afterwards, and those of
+    the same class that it meets at corners.
+    """
+    rank, seen = sets.rank[first], first
+    tail = chain_alike(sets, graph, name, rank, last)
+    while seen != NONE:
+        if sets.known[seen] == SMALL:
+            tail = chain_alike(sets, graph, seen, rank, tail)
+            sets.known[seen] = UNKNOWN
+        seen = sets.chain[seen]
+    seen, sets.chain[last] = sets.chain[last], NONE
+    while seen != NONE:
+        sets.border[seen] = 0
+        seen = sets.chain[seen]
+
+
+@njit(cache=True, nogil=True)
+def chain_alike(sets: Sets, graph: Graph, one: int, rank: int, tail: int) -> int:
+    """Lengthen a chain by all sets of a class that a set touches and that are in no chain; returns the new tail."""
+    member = one
+    while member != NONE:
+        for entry in range(graph.starts[member], graph.starts[member + 1]):
+            other = find(sets.parent, graph.to[entry])
+            if sets.rank[other] == rank and sets.border[other] == 0:
+                sets.chain[tail], sets.chain[other], sets.border[other] = other, NONE, 1
+                tail = other
+        member = sets.following[member]
+    return tail
 
 
 @njit(cache=True, nogil=True)
@@ -142,29 +192,24 @@ def find_neighbors(sets: Sets, graph: Graph, name: int) -> int:
 
 @njit(cache=True, nogil=True)
 def reaches(sets: Sets, graph: Graph, name: int, unit: int) -> bool:
-    """Whether the 8-connected group of a set reaches the unit; if so, all members that were seen are safe.
+    """Whether the 8-connected group of a set reaches the unit; what is found out is noted at all members seen.
 
     Breadth first over contacts to sets of the same class, which are at corners only: others would be one set.
     """
-    total, seen, tail = sets.size[name], name, name
+    if sets.known[name] != UNKNOWN:
+        return bool(sets.known[name] == SAFE)
+    total, seen, tail, enough = 0, name, name, False
     sets.chain[name], sets.border[name] = NONE, 1
-    enough = sets.safe[name] or total >= unit
     while seen != NONE and not enough:
-        member = seen
-        while member != NONE and not enough:
-            for entry in range(graph.starts[member], graph.starts[member + 1]):
-                other = find(sets.parent, graph.to[entry])
-                if sets.rank[other] == sets.rank[name] and sets.border[other] == 0:
-                    sets.chain[tail], sets.chain[other], sets.border[other] = other, NONE, 1
-                    tail = other
-                    total += sets.size[other]
-                    enough = enough or sets.safe[other] or total >= unit
-            member = sets.following[member]
+        total += sets.size[seen]
+        enough = total >= unit or sets.known[seen] == SAFE
+        if not enough:
+            tail = chain_alike(sets, graph, seen, sets.rank[name], tail)
         seen = sets.chain[seen]
     seen = name
     while seen != NONE:
         sets.border[seen] = 0
-        sets.safe[seen] |= enough
+        sets.known[seen] = SAFE if enough else SMALL
         seen = sets.chain[seen]
     return bool(enough)
 
@@ -177,7 +222,7 @@ def join(sets: Sets, one: int, other: int) -> int:
     sets.following[sets.last[name]] = rest
     sets.last[name] = sets.last[rest]
     sets.size[name] += sets.size[rest]
-    sets.safe[name] |= sets.safe[rest]
+    sets.known[name] = max(sets.known[name], sets.known[rest])
     return name
 
 

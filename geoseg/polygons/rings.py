@@ -12,6 +12,9 @@ arrives, the next one is the first boundary line clockwise, so the ring turns as
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +23,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely import GeometryType
 
+from geoseg.errors import MemoryLimitError
 from geoseg.polygons.arcs import NOTHING, Arcs
 from geoseg.polygons.components import Components
 from geoseg.polygons.growing import Growing
@@ -29,6 +33,13 @@ from geoseg.polygons.trace import Traced
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 _WORTH_COMPACTING = 1 << 14
+BYTES_PER_ARC = 76
+"""What `ArcPool` holds of an arc besides its vertices, its share of junctions included."""
+BYTES_PER_WAITING_VERTEX = 8
+BYTES_PER_HALF = 8
+"""What `ArcPool.emit` needs for each half in the pool."""
+BYTES_PER_VERTEX = 96
+"""What becomes of a vertex at once when its polygon is made: pixels, coordinates, measures, WKB, a row of a file."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,8 @@ class PolygonBatch:
     """Their rows of the component table."""
     open_bytes: int = 0
     """Memory that the arcs of all open polygons took when this batch was made."""
+    along_aoi: Bools | None = None
+    """(vertex,) where polygons were cut: whether the edge that begins there runs along the area of interest."""
 
     def __post_init__(self) -> None:
         if self.polygon_starts[-1] != len(self.ring_starts) - 1 or self.ring_starts[-1] != len(self.corners):
@@ -63,15 +76,33 @@ class PolygonBatch:
         if not len(self):
             return np.zeros(0, object)
         offsets = (self.ring_starts, self.polygon_starts)
-        return np.asarray(shapely.from_ragged_array(GeometryType.POLYGON, self.corners.astype(np.float64), offsets))
+        with _collecting_paused():
+            return np.asarray(shapely.from_ragged_array(GeometryType.POLYGON, self.corners.astype(np.float64), offsets))
+
+
+@contextmanager
+def _collecting_paused() -> Iterator[None]:
+    """No garbage collection: every thousand new geometries would have it look for cycles, which they cannot be in."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 class ArcPool:
     """Arcs that some polygon still needs."""
 
-    def __init__(self, components: Components) -> None:
-        """An empty pool for the polygons of these components."""
-        self._components = components
+    def __init__(self, components: Components, most_bytes: int | None = None) -> None:
+        """An empty pool for the polygons of these components.
+
+        Args:
+            components: the table.
+            most_bytes: what the arcs and the polygons being made of them may take; None: there is no limit.
+        """
+        self._components, self._most_bytes = components, most_bytes
         self._head = np.full(len(components), -1, np.int32)
         self._empty()
 
@@ -97,6 +128,9 @@ class ArcPool:
         Args:
             traced: as they were traced; whatever decides how rings hang together is taken from here.
             arcs: the same arcs, in the same order, with the vertices to be written.
+
+        Raises:
+            MemoryLimitError: the arcs of the polygons still open take more than they may.
         """
         known = len(self._serial)
         self._serial.extend(traced.first_junction + np.arange(len(traced.junctions)))
@@ -106,6 +140,14 @@ class ArcPool:
         place_slots(slots.reshape(-1), self._serial.values[:known], traced.first_junction)
         sides = np.stack([arcs.left, arcs.right], axis=1)
         self._put(arcs.corners, arcs.starts, sides, slots, traced.smallest, sides == NOTHING)
+        self._check(self.nbytes, "the arcs of polygons still open")
+
+    def _check(self, needed: int, what: str) -> None:
+        if self._most_bytes is not None and needed > self._most_bytes:
+            raise MemoryLimitError(
+                f"{what} need {needed / 1e6:.1f} MB, {self._most_bytes / 1e6:.1f} MB of memory are left for them: cut "
+                "large polygons (a smaller --max-vertices), drop small ones (--mmu) or allow more (--max-memory)."
+            )
 
     def _put(self, corners: NDArray[Any], starts: Ints, sides: Ints, slots: Ints, smallest: Ints, gone: Bools) -> None:
         first = len(self)
@@ -136,10 +178,15 @@ class ArcPool:
 
         Args:
             numbers: (polygon,) component numbers, ascending.
+
+        Raises:
+            MemoryLimitError: the polygons, or one of them, are too large for the memory.
         """
+        self._check(self.nbytes + 2 * BYTES_PER_HALF * len(self), "the arcs of polygons still open")
         order, ring_starts = np.empty((2, 2 * len(self) + 1), np.int32)  # the worst: each half is a ring of its own
         polygon_starts = np.zeros(len(numbers) + 1, np.int64)
         n_rings, n_vertices = walk_rings(self._web(), numbers, order, ring_starts, polygon_starts)
+        self._check(self.nbytes + BYTES_PER_VERTEX * n_vertices, f"polygons with {n_vertices} vertices")
         corners = np.empty((n_vertices, 2), self._corners.values.dtype)
         vertex_starts = np.zeros(n_rings + 1, np.int64)
         copy_rings(order, ring_starts, self._starts.values, self._corners.values, corners, vertex_starts)

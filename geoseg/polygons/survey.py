@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from geoseg.errors import InputError
+from geoseg.errors import InputError, MemoryLimitError
 from geoseg.polygons.arcs import NOTHING
 from geoseg.polygons.components import Components, Ints, measure_band, merge_tables
 from geoseg.polygons.label import Codes, Int32s, Runs, label_runs, number_sets, unite, wanted_pixels
@@ -27,6 +27,8 @@ ReadRows = Callable[[int, int], NDArray[Any]]
 """Gives (row, col) values of rows first … last - 1; only ever called from the caller's own thread."""
 
 THREADS = 2
+BYTES_PER_COMPONENT = 72
+"""The bands' own tables, the one made of them, the numbers."""
 _BAND_PIXELS = 1 << 21
 _NO_SCORES = np.zeros((0, 0), np.uint8)
 T = TypeVar("T")
@@ -90,10 +92,11 @@ def survey(
     band_rows: int | None = None,
     read_scores: ReadRows | None = None,
     keep_runs: bool = False,
+    most_bytes: int | None = None,
 ) -> Survey:
     """Find the 4-connected components of equal code of a raster, reading it once in bands.
 
-    Memory: 32 bytes a component for the table, 4 for the numbers, as much again while they are gathered.
+    Memory: `BYTES_PER_COMPONENT`, of which the table keeps 32 and the numbers 4.
 
     Args:
         read_rows: gives (row, col) codes: uint8, uint16 or int32.
@@ -103,9 +106,11 @@ def survey(
         band_rows: rows labeled at once; None: about two million pixels.
         read_scores: gives (row, col) non-negative integers to be summed over each component.
         keep_runs: keep the labeled runs, so that pass B need not label again; 8 bytes a run.
+        most_bytes: what all of this may take, the runs not counted; None: there is no limit.
 
     Raises:
         InputError: there are more components than 32 bits can count.
+        MemoryLimitError: they take more.
     """
     height, width = shape
     band_rows = band_rows or max(1, _BAND_PIXELS // width)
@@ -119,7 +124,7 @@ def survey(
         (first, read_rows(first, last), _NO_SCORES if read_scores is None else read_scores(first, last))
         for first, last in bands_of(height, band_rows)
     )
-    parts: list[Components] = []
+    parts: deque[Components] = deque()
     offsets, pairs, kept = [0], [], []
     bottom_codes, bottom_labels = np.zeros(width, np.int64), np.full(width, NOTHING, np.int32)
     for runs, part, edge_codes in run_ahead(label, arguments):
@@ -130,10 +135,20 @@ def survey(
         bottom_codes, bottom_labels = edge_codes[1], row_labels(runs, runs.shape[0] - 1)
         parts.append(part)
         offsets.append(offsets[-1] + len(part))
+        _check_room(offsets[-1], most_bytes)
         kept += [runs] if keep_runs else []
     numbers = _unite_over_seams(offsets[-1], pairs)
-    components = merge_tables(parts, numbers)
+    components = merge_tables((parts.popleft() for _ in range(len(parts))), numbers)
     return Survey(shape, band_rows, np.array(offsets), numbers, components, wanted, tuple(kept))
+
+
+def _check_room(n: int, most_bytes: int | None) -> None:
+    if most_bytes is not None and n * BYTES_PER_COMPONENT > most_bytes:
+        raise MemoryLimitError(
+            f"the table of the first {n} components needs {n * BYTES_PER_COMPONENT / 1e6:.1f} MB, "
+            f"{most_bytes / 1e6:.1f} MB of memory are left for it: cut the raster (--aoi), leave noisy classes out "
+            "(--skip-classes) or allow more (--max-memory)."
+        )
 
 
 def bands_of(height: int, band_rows: int) -> list[tuple[int, int]]:

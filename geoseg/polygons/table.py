@@ -49,7 +49,8 @@ class Polygons:
     scene_id: str
     img_date: date | None = None
     own_pixels: Ints | None = None
-    """Pixels of each part where components were cut; None: polygons are whole components."""
+    """Pixels of each part where components were cut (by an area of interest: all at the first part); None: polygons are
+    whole components."""
 
     def __post_init__(self) -> None:
         if self.polygon_starts[-1] != len(self.ring_starts) - 1 or self.ring_starts[-1] != len(self.xy):

@@ -14,8 +14,10 @@ from geoseg.io.compose import scene_of, survey
 from geoseg.io.raster import RasterFile
 from geoseg.io.scene import Scene
 from geoseg.model.file import find_model
-from geoseg.settings import ReadSettings, RunSettings, VectorSettings
+from geoseg.polygons.density import Density
+from geoseg.settings import ReadSettings, RunSettings
 from geoseg.stories.prepare import Job, fit_scene, grid_json, prepare, together
+from geoseg.stories.vector_cost import map_memory
 
 ONE_STRIP = 64 * 2**20
 
@@ -167,7 +169,7 @@ class PlanReport:
     segment_memory: int
     """Bytes: bound for reading, predicting and stitching; does not grow with the raster."""
     vector_memory: int
-    """Bytes: estimate for making polygons, for a map of `PARTS_PER_PX`; noise has six times as many."""
+    """Bytes: estimate for making polygons, for a map as `BUSY`; noise has six times as many."""
     disk: int
     """Bytes needed in the output folder while running."""
     device: str
@@ -248,7 +250,7 @@ def plan(inputs: Sequence[str | Path], settings: RunSettings | None = None) -> P
         halo_factor=tiles.halo_factor,
         segment_memory=processes * (BASE_MEMORY + job.model.path.stat().st_size * 4) + forwards + results,
         device=f"{resolved.device}, {resolved.precision}",
-        vector_memory=_vector_memory(grid, settings.vector),
+        vector_memory=BASE_MEMORY + map_memory(grid, BUSY, settings.vector),
         disk=grid.width * grid.height * (2 * layers + 1),
         warnings=job.fit.warnings,
     )
@@ -256,31 +258,10 @@ def plan(inputs: Sequence[str | Path], settings: RunSettings | None = None) -> P
 
 BASE_MEMORY = 1_200 * 2**20
 """Python with torch, GDAL and its block cache."""
-VECTOR_BASE_MEMORY = 192 * 2**20
-"""A few bands of rows, a batch of polygons, and what is kept of rasters too small to matter."""
-PARTS_PER_PX = 5e-3
-"""Components of a busy real map; smooth ones have a tenth of that, noise six times as many."""
-COMPONENT_BYTES = 96
-"""Component table, its numbers while it is made, arcs of open polygons."""
-PAIRS_PER_COMPONENT = 3
-"""Neighbors of a component, each pair counted once, as in any planar map."""
-
-
-def _vector_memory(grid: Grid, settings: VectorSettings) -> int:
-    """Estimate of what vectorizing needs, by the engine's own figures."""
-    from geoseg.polygons.mmu import BYTES_PER_COMPONENT, BYTES_PER_PAIR
-    from geoseg.stories.regions import KEPT_PX
-
-    pixels = grid.width * grid.height
-    each = COMPONENT_BYTES
-    if settings.mmu is not None or settings.mmu_class is not None:
-        # The contacts of the bands, 12 bytes a pair, stand beside the graph that is made of them.
-        each += BYTES_PER_COMPONENT + PAIRS_PER_COMPONENT * (BYTES_PER_PAIR + 12)
-    runs = 8 * min(pixels, KEPT_PX) // 4
-    bits = pixels // 8 if settings.simplify or settings.smooth else 0
-    return BASE_MEMORY + VECTOR_BASE_MEMORY + runs + bits + int(pixels * PARTS_PER_PX * each)
+BUSY = Density(components=5e-3, arcs=8e-3, vertices=0.2, lasting_arcs=4e-4, lasting_vertices=1e-2)
+"""A busy real map; smooth ones have a tenth of its components, noise six times as many."""
 
 
 def _parts(grid: Grid) -> str:
     """Number of polygons that the estimate is for."""
-    return f"{max(1, round(grid.width * grid.height * PARTS_PER_PX)):,}"
+    return f"{max(1, round(grid.width * grid.height * BUSY.components)):,}"

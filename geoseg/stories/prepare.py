@@ -199,7 +199,7 @@ def segment_key(job: Job, settings: RunSettings, resolved: dict[str, Any]) -> di
         "masks": [[fingerprint(mask.path), mask.rule, list(mask.reasons)] for mask in scene.masks],
         "mask buffer": scene.mask_buffer_m,
         "taken": None if scene.acquired is None else scene.acquired.text,
-        "aoi": None if scene.aoi_wkb is None else scene.aoi_wkb.hex(),
+        "aoi": None if scene.aoi_wkb is None else f"touches {scene.aoi_wkb.hex()}",
         "grid": grid_json(scene.grid),
         "network grid": grid_json(job.plan.network_grid),
         "model": job.model.sha256,

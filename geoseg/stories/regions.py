@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,10 @@ from geoseg.classes import ClassScheme
 from geoseg.errors import InputError
 from geoseg.grid import Grid, Window
 from geoseg.ground import AreaModel, area_model
-from geoseg.io.class_raster import CLASSES_TAG, ClassRaster, opened_rows, scene_name
+from geoseg.io.burn import rows_in
+from geoseg.io.class_raster import CLASSES_TAG, ClassRaster, scene_name
 from geoseg.io.cog import class_counts, write_class_cog
+from geoseg.io.machine import memory_room
 from geoseg.io.raster import parse_crs
 from geoseg.io.score_raster import opened_scores
 from geoseg.io.spool import RasterSpool
@@ -30,6 +32,8 @@ from geoseg.polygons.adjacency import survey_neighbors
 from geoseg.polygons.arcs import Arcs
 from geoseg.polygons.assemble import MapFacts, assemble
 from geoseg.polygons.carry import carrier
+from geoseg.polygons.clip import Clip
+from geoseg.polygons.clip_area import Area
 from geoseg.polygons.components import Components
 from geoseg.polygons.coverage import coverage
 from geoseg.polygons.cut import Parts, cut
@@ -74,9 +78,17 @@ class Regions:
     area_m2: dict[str, float] | None = None
     """Ground area by class name, skipped classes left out; None: there is no minimum mapping unit."""
     changed: tuple[ClassChange, ...] = ()
+    area: Area | None = None
+    """Components are of the pixels that it touches, polygons are cut at its boundary; None: all is wanted."""
 
 
-def find_regions(raster: ClassRaster, confidence: Path | None, settings: VectorSettings) -> Regions:
+def find_regions(
+    raster: ClassRaster,
+    confidence: Path | None,
+    settings: VectorSettings,
+    area: Area | None = None,
+    max_memory: str | None = None,
+) -> Regions:
     """Survey a class raster, band by band, and apply the minimum mapping unit.
 
     Memory: a few bands, about 80 bytes a component, with a minimum mapping unit 64 more and 16 for each pair of
@@ -86,16 +98,19 @@ def find_regions(raster: ClassRaster, confidence: Path | None, settings: VectorS
         raster: class raster.
         confidence: raster of winning scores on the same grid; None: polygons get no score.
         settings: classes to skip, minimum mapping unit.
+        area: where polygons are wanted, on the raster's grid; None: everywhere.
+        max_memory: what the process may come to, as `4GB`; None: most of what the machine has left.
 
     Raises:
         UsageError: a class is unknown, or sizes cannot be compared.
         InputError: a raster cannot be read or the two do not fit.
+        MemoryLimitError: there are too many components.
     """
     grid, scheme = raster.grid, raster.scheme
     facts = MapFacts(grid, scheme, area_model(grid), confidence is not None, scene_id(raster), _image_date(raster))
     small, skipped = mapping_unit(settings, scheme, grid, facts.model), skipped_codes(scheme, settings.skip_classes)
     with ExitStack() as stack:
-        read_rows = stack.enter_context(opened_rows(raster))
+        read_rows = stack.enter_context(rows_in(raster, area))
         surveyed = survey(
             read_rows,
             (grid.height, grid.width),
@@ -103,10 +118,11 @@ def find_regions(raster: ClassRaster, confidence: Path | None, settings: VectorS
             skip=skipped,
             read_scores=None if confidence is None else stack.enter_context(opened_scores(confidence, grid)),
             keep_runs=grid.height * grid.width <= KEPT_PX,
+            most_bytes=memory_room(max_memory),
         )
         if small is None:
-            return Regions(raster, facts, surveyed, surveyed.components)
-        return _generalized(raster, facts, surveyed, read_rows, small, skipped)
+            return Regions(raster, facts, surveyed, surveyed.components, area=area)
+        return replace(_generalized(raster, facts, surveyed, read_rows, small, skipped), area=area)
 
 
 def _generalized(
@@ -128,15 +144,15 @@ def _generalized(
     if areas.step_m2 is None:
         raise AssertionError("areas are always counted in steps of some size")
     ground_m2 = np.multiply(ground, float(areas.step_m2), dtype=np.float64)
+    codes, index = np.unique(found.code, return_inverse=True)
+    by_code = dict(zip(codes.tolist(), np.bincount(index, weights=ground_m2).tolist(), strict=True))
     return Regions(
         raster,
         facts,
         surveyed,
         table=before.absorbed(found.final, found.code),
         final=found.final,
-        area_m2={
-            c.name: float(ground_m2[found.code == c.code].sum()) for c in raster.scheme.classes if c.code not in skipped
-        },
+        area_m2={c.name: by_code.get(c.code, 0.0) for c in raster.scheme.classes if c.code not in skipped},
         changed=_changes(before, found, ground_m2, raster.scheme),
     )
 
@@ -153,7 +169,9 @@ def _changes(
     return tuple(sorted(changes, key=lambda change: (-change.area_m2, change.before, change.after)))
 
 
-def polygons_of(regions: Regions, settings: VectorSettings, scratch: Path | None = None) -> Iterator[Polygons]:
+def polygons_of(
+    regions: Regions, settings: VectorSettings, scratch: Path | None = None, max_memory: str | None = None
+) -> Iterator[Polygons]:
     """The polygons with all attributes, band by band, each when the sweep has passed its last row.
 
     Memory: the arcs of open polygons, a batch, 8 bytes a component; with lines to shape 1 bit a pixel.
@@ -162,16 +180,18 @@ def polygons_of(regions: Regions, settings: VectorSettings, scratch: Path | None
         regions: what to outline.
         settings: how lines are shaped.
         scratch: folder for what should not stay in memory; None: all does.
+        max_memory: as for `find_regions`.
 
     Raises:
         InputError: the raster cannot be read any more, or lies where its CRS has no place on the ground, or
             polygons have none in the CRS asked for.
+        MemoryLimitError: open polygons, or one of them, are too large.
     """
     facts = regions.facts
     way = None
     if settings.out_crs is not None:
         way = carrier(facts.grid.transform, facts.grid.crs, parse_crs(settings.out_crs, "--out-crs"))
-    with opened_rows(regions.raster) as read_rows:
+    with rows_in(regions.raster, regions.area) as read_rows:
         parts = _parts(regions, read_rows, settings)
         table = regions.table if parts is None else parts.table
         shaped = bool(settings.simplify or settings.smooth)
@@ -183,8 +203,10 @@ def polygons_of(regions: Regions, settings: VectorSettings, scratch: Path | None
             code=(None if regions.final is None else regions.table.code) if parts is None else parts.code,
             shape_arcs=None if shaper is None else shaper.shape,
             see_vertices=None if shaper is None else shaper.bits.add,
+            most_bytes=memory_room(max_memory),
         )
-        finish = partial(assemble, facts=facts, smoothed=settings.smooth, parts=parts, way=way)
+        clip = None if regions.area is None else Clip(regions.area)
+        finish = partial(assemble, facts=facts, smoothed=settings.smooth, parts=parts, way=way, clip=clip)
         yield from run_ahead(finish, ((batch,) for batch in batches), threads=1)
 
 
@@ -250,7 +272,7 @@ def write_regions(regions: Regions, destination: Path) -> dict[str, int]:
     kept = {key: text for key, text in raster.tags.items() if key.startswith("GEOSEG_") and key != CLASSES_TAG}
     with (
         RasterSpool(destination.with_suffix(".spool"), grid, raster.scheme.dtype, raster.nodata) as spool,
-        opened_rows(raster) as read_rows,
+        rows_in(raster, regions.area) as read_rows,
     ):
         for first, painted in regions.surveyed.painted_bands(read_rows, regions.final):
             numbers = painted[1:, 1:-1]

@@ -11,9 +11,11 @@ from typing import Any
 
 from geoseg.errors import InputError, ModelOutputError
 from geoseg.grid import Window
+from geoseg.io.burn import area_on
 from geoseg.io.class_raster import open_class_raster
+from geoseg.io.dissolve import store
 from geoseg.io.overview import picture_window, small_classes, small_image
-from geoseg.io.polygon_rows import StoredPolygons, store_polygons
+from geoseg.io.polygon_rows import StoredPolygons
 from geoseg.io.publish import Publication
 from geoseg.io.scene import Scene
 from geoseg.io.table import write_zone_table
@@ -111,7 +113,7 @@ def run(
 
 
 def _key(job: Job, settings: RunSettings, resolved: Resolved) -> dict[str, Any]:
-    vector = vector_key(settings.vector, job.scheme, job.plan.grid)
+    vector = vector_key(settings.vector, job.scheme, job.plan.grid, job.scene.aoi_wkb)
     return {
         "segment": segment_key(job, settings, machine_key(resolved)),
         "vector": vector | {"formats": sorted(settings.vector.formats)},
@@ -157,29 +159,42 @@ def _vectorized(work: _Work, answer: Summary) -> tuple[Summary, StoredPolygons, 
     Raises:
         ModelOutputError: the polygons do not hold exactly the pixels of that raster.
     """
-    names, vector = work.names, work.settings.vector
+    names, vector, aoi_wkb = work.names, work.settings.vector, work.job.scene.aoi_wkb
     raster = open_class_raster(work.stage(names.answer))
     confidence = None if names.confidence is None else work.stage(names.confidence)
-    regions = find_regions(raster, confidence, vector)
+    area = None if aoi_wkb is None else area_on(aoi_wkb, raster.grid)
+    limit = work.settings.schedule.max_memory
+    regions = find_regions(raster, confidence, vector, area, limit)
     summary = answer
     if names.generalized:
         pixels = write_regions(regions, work.stage(names.classes))
         summary = replace(answer, pixels=pixels, area_m2=answer.area_m2 | (regions.area_m2 or {}))
     scratch = work.publication.work
-    polygons = store_polygons(polygons_of(regions, vector, scratch), scratch / "polygons")
+    polygons = store(polygons_of(regions, vector, scratch, limit), scratch, dissolve=vector.dissolve)
     skipped = skipped_codes(raster.scheme, vector.skip_classes)
     for land_class, found in zip(raster.scheme.classes, polygons.totals.n_pixels.tolist(), strict=True):
         expected = 0 if land_class.code in skipped else summary.pixels[land_class.name]
-        if found != expected:
+        # Shaped lines may leave nothing inside the AOI of a component that it only just touches.
+        if found > expected or (area is None and found < expected):
             raise ModelOutputError(
                 f"self-check: polygons of {land_class.name!r} cover {found} pixels, the class raster {expected}."
             )
     for name in names.polygons:
         write_polygons(polygons, work.stage(name), layer=layer_name(raster), about=about_of(raster.tags))
-    if not (skipped or vector.simplify or vector.smooth):
+    if area is not None:
+        made = [c.name for c in raster.scheme.classes if c.code not in skipped]
+        summary = _cut(summary, {name: polygons.area_m2_by_class[name] for name in made})
+    elif not (skipped or vector.simplify or vector.smooth):
         # The same ground, to the last digit that the tables of the polygons show.
         summary = replace(summary, area_m2=polygons.area_m2_by_class)
     return summary, polygons, regions.changed
+
+
+def _cut(summary: Summary, area_m2: dict[str, float]) -> Summary:
+    """The summary of pixels with the areas of polygons cut at the AOI's boundary; what was cut off is outside."""
+    areas = summary.area_m2 | area_m2
+    beyond = sum(summary.area_m2.values()) - sum(areas.values())
+    return replace(summary, area_m2=areas, outside_m2=summary.outside_m2 + beyond)
 
 
 def _write_preview(work: _Work, summary: Summary) -> None:

@@ -16,6 +16,7 @@ from geoseg.errors import OutputExistsError, UsageError
 from geoseg.io.class_raster import ClassRaster, open_class_raster
 from geoseg.io.legend_file import read_legend_file
 from geoseg.io.publish import Publication
+from geoseg.io.recode import Recoding
 from geoseg.io.sample import fingerprint
 from geoseg.io.table import table_suffix, write_zone_table
 from geoseg.io.zone_sums import Layer, Mosaic
@@ -170,9 +171,9 @@ def _meaning(legend: Legend | None) -> Any:
 
 
 def _layer(raster: ClassRaster, scheme: ClassScheme) -> Layer:
-    index_of = np.full(2**16, len(scheme), np.int64)
-    index_of[list(raster.scheme.codes)] = [scheme.codes.index(code) for code in raster.scheme.codes]
-    return Layer(raster, index_of, len(scheme))
+    places = {code: index for index, code in enumerate(scheme.codes)}
+    index_of = {code: places[code] for code in raster.scheme.codes}
+    return Layer(raster, Recoding(index_of, len(scheme), np.int64), len(scheme))
 
 
 def _check_apart(output: Path, inputs: Sequence[Path]) -> None:

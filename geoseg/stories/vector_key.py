@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any
 
 from geoseg.classes import ClassScheme
@@ -36,8 +37,16 @@ def mapping_unit(
     return unit, scale
 
 
-def vector_key(settings: VectorSettings, scheme: ClassScheme, grid: Grid) -> dict[str, Any]:
+def vector_key(
+    settings: VectorSettings, scheme: ClassScheme, grid: Grid, aoi_wkb: bytes | None = None
+) -> dict[str, Any]:
     """What polygons depend on besides the rasters; what means the same is the same.
+
+    Args:
+        settings: for polygons.
+        scheme: classes of the raster.
+        grid: of the raster.
+        aoi_wkb: area of interest in the grid's CRS.
 
     Raises:
         UsageError: a class is unknown, sizes cannot be understood or compared, or a setting has nothing to act on.
@@ -46,6 +55,8 @@ def vector_key(settings: VectorSettings, scheme: ClassScheme, grid: Grid) -> dic
     shaped = bool(settings.simplify or settings.smooth)
     if settings.simplify_outer and not shaped:
         raise UsageError("--simplify-outer says which lines are shaped: give --simplify M or --smooth, too.")
+    if settings.simplify_outer and aoi_wkb is not None:
+        raise UsageError("--simplify-outer would shape lines along the AOI, too, which are exact: leave one out.")
     return {
         "version": KEY_VERSION,
         "skip_classes": sorted(skipped_codes(scheme, settings.skip_classes)),
@@ -54,6 +65,8 @@ def vector_key(settings: VectorSettings, scheme: ClassScheme, grid: Grid) -> dic
         "smooth": settings.smooth,
         "outer": shaped and settings.simplify_outer,
         "max vertices": settings.max_vertices,
+        "dissolve": settings.dissolve,
+        "aoi": None if aoi_wkb is None else blake2b(aoi_wkb, digest_size=16).hexdigest(),
         "crs": None if settings.out_crs is None else parse_crs(settings.out_crs, "--out-crs").to_wkt(),
     }
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from geoseg import __version__
-from geoseg.errors import OutputExistsError, UsageError
+from geoseg.errors import InputError, OutputExistsError, UsageError
 from geoseg.ground import AreaModelName
+from geoseg.io.burn import area_on
 from geoseg.io.class_raster import ClassRaster, open_class_raster, scene_name
 from geoseg.io.cog import class_cog_files
+from geoseg.io.dissolve import store
 from geoseg.io.legend_file import read_legend_file
-from geoseg.io.polygon_rows import StoredPolygons, store_polygons
+from geoseg.io.polygon_rows import StoredPolygons
 from geoseg.io.publish import Publication
 from geoseg.io.sample import fingerprint
 from geoseg.io.vector import about_of, check_path, sidecars, vector_suffix, write_polygons
@@ -32,8 +34,9 @@ class VectorizeResult:
     paths: tuple[Path, ...]
     """The output, then its sidecars."""
     n_polygons: int
+    """Rows of the output."""
     count: dict[str, int]
-    """Polygons by class name."""
+    """Rows by class name."""
     area_m2: dict[str, float]
     """Ground square meters by class name, of the geometries as written."""
     area_model: AreaModelName
@@ -51,12 +54,16 @@ def vectorize(
     settings: VectorSettings | None = None,
     out: OutputSettings | None = None,
     raster_out: Path | None = None,
+    aoi: Path | None = None,
+    *,
+    max_memory: str | None = None,
 ) -> VectorizeResult:
     """Turn anyone's class raster into polygons, one for each 4-connected component.
 
     Writes `output`, its sidecars and, last, the commit record `<output name>.json`. Polygons come in the order in
     which the sweep from north to south finished them; `poly_id` is their key. A vertex stands at every point where
-    three or more regions meet, so neighbors share all their vertices.
+    three or more regions meet, so neighbors share all their vertices. With `dissolve` there is one multipolygon for
+    each class, in the order of their codes.
 
     Args:
         raster: class raster.
@@ -66,12 +73,18 @@ def vectorize(
         out: whether to overwrite.
         raster_out: also write the class raster that the polygons are the outlines of, as a COG, into the output's
             folder; .tif.
+        aoi: polygons of any file and CRS: components are those of the pixels that these touch, and in the end all
+            polygons are cut exactly at their boundary, neighbors with the same vertices. The parts of one share
+            poly_id, n_pixels and score, which describe the component; area and perimeter are their own.
+        max_memory: what the process may come to, as `4GB`; None: most of what the machine has left.
 
     Raises:
         UsageError: the suffix, a size or a class is unknown.
         ConfigError: the legend cannot be read, or leaves a class of the raster out.
         InputMissingError: a file does not exist.
-        InputError: the raster is no class raster, or the confidence raster does not belong to it.
+        InputError: the raster is no class raster, the confidence raster does not belong to it, or the AOI cannot be
+            read or lies outside the raster.
+        MemoryLimitError: components or open polygons need more memory than they may take.
         OutputExistsError: the output is there with other settings, is an input, or locked.
         OutputError: writing failed.
     """
@@ -82,18 +95,21 @@ def vectorize(
     legend = None if settings.legend is None else read_legend_file(settings.legend)
     classes = open_class_raster(raster, legend=legend)
     confidence = find_confidence(raster, settings)
-    names = [path.name for path in paths] + _raster_names(raster_out, output, [raster, confidence])
-    key = _key(classes, vector_suffix(output), confidence, settings)
+    names = [path.name for path in paths] + _raster_names(raster_out, output, [raster, confidence, aoi])
+    area_wkb = None if aoi is None else _area_wkb(Path(aoi), classes, paths)
+    key = _key(classes, vector_suffix(output), confidence, settings, area_wkb)
     record = f"{output.name}.json"
     with Publication(
         output.parent, record, key, overwrite=out.overwrite, break_lock=out.break_lock, names=names
     ) as publication:
         if publication.up_to_date:
             return _recorded_result(paths, raster_out, output.parent / record)
-        regions = find_regions(classes, confidence, settings)
+        area = None if area_wkb is None else area_on(area_wkb, classes.grid)
+        regions = find_regions(classes, confidence, settings, area, max_memory)
         if raster_out is not None:
             write_regions(regions, publication.stage(Path(raster_out).name))
-        polygons = store_polygons(polygons_of(regions, settings, publication.work), publication.work / "polygons")
+        scratch = publication.work
+        polygons = store(polygons_of(regions, settings, scratch, max_memory), scratch, dissolve=settings.dissolve)
         staged = [publication.stage(path.name) for path in paths]
         write_polygons(polygons, staged[0], layer=layer_name(classes), about=about_of(classes.tags))
         summary = _summary(polygons)
@@ -142,7 +158,28 @@ def find_confidence(raster: Path, settings: VectorSettings) -> Path | None:
     return sibling if sibling.is_file() and sibling != raster else None
 
 
-def _key(raster: ClassRaster, suffix: str, confidence: Path | None, settings: VectorSettings) -> dict[str, Any]:
+def _area_wkb(aoi: Path, raster: ClassRaster, outputs: Sequence[Path]) -> bytes:
+    """An area of interest in the raster's CRS.
+
+    Raises:
+        OutputExistsError: an output would be written over it.
+        InputMissingError: there is no such file.
+        InputError: it cannot be read, or lies outside the raster.
+    """
+    from geoseg.io.aoi import read_aoi_wkb  # brings GeoPandas
+
+    for path in outputs:
+        if path.exists() and aoi.exists() and path.samefile(aoi):
+            raise OutputExistsError(f"output {path} is also the AOI; choose another -o.")
+    found = read_aoi_wkb(aoi, raster.grid.crs)
+    if not area_on(found, raster.grid).meets_raster:
+        raise InputError(f"AOI {aoi} lies wholly outside the raster; check its place and CRS.")
+    return found
+
+
+def _key(
+    raster: ClassRaster, suffix: str, confidence: Path | None, settings: VectorSettings, aoi_wkb: bytes | None
+) -> dict[str, Any]:
     """Everything that the output depends on."""
     return {
         "geoseg": __version__,
@@ -150,7 +187,7 @@ def _key(raster: ClassRaster, suffix: str, confidence: Path | None, settings: Ve
         "scores": None if confidence is None else fingerprint(str(confidence)),
         "format": suffix,
         "legend": None if settings.legend is None else _translation(raster),
-        **vector_key(settings, raster.scheme, raster.grid),
+        **vector_key(settings, raster.scheme, raster.grid, aoi_wkb),
     }
 
 

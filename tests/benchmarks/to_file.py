@@ -2,38 +2,44 @@
 
     python tests/benchmarks/to_file.py [--size 8192] [--map noisy] [-- --simplify 20]
 
-Whatever stands after `--` goes to `geoseg vectorize`. The map is that of `vectorize.py`; a small run first compiles the
+Whatever stands after `--` goes to `geoseg vectorize`. The map is one of `maps.py`; a small run first compiles the
 kernels and is not timed. Floors: reading and writing alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-import numpy as np
-import rasterio
-from affine import Affine
-from vectorize import MAPS, seeded_map
+from maps import MAPS, write_map
 
 GEOSEG = [sys.executable, "-c", "from geoseg.cli import main; main(prog_name='geoseg')", "vectorize"]
 
 
+_MEASURED = """
+import json, os, resource, subprocess, sys, time
+start = time.perf_counter()
+done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
+seconds = time.perf_counter() - start
+print(json.dumps([done.returncode, seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss]))
+"""
+
+
 def timed(command: list[str]) -> tuple[float, int]:
-    """Seconds, and the largest resident size in bytes."""
-    start = time.perf_counter()
-    with Path(os.devnull).open("w") as nothing:
-        process = subprocess.Popen(command, stdout=nothing)
-        _, status, usage = os.wait4(process.pid, 0)
-    if status:
+    """Seconds, and the bytes of the largest resident size of it and its children.
+
+    A small process starts it: a child of this one would inherit the size of all that the benchmark holds.
+    """
+    told = subprocess.run([sys.executable, "-c", _MEASURED, *command], check=True, stdout=subprocess.PIPE).stdout
+    code, seconds, size = json.loads(told)
+    if code:
         raise SystemExit(f"{command} failed")
-    return time.perf_counter() - start, usage.ru_maxrss * 1024
+    return seconds, size * 1024
 
 
 def main() -> None:
@@ -43,15 +49,9 @@ def main() -> None:
     parser.add_argument("flags", nargs="*")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        raster = Path(folder) / "map.tif"
-        codes = seeded_map(given.size, *MAPS[given.map])
-        profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "compress": "deflate", "tiled": True}
-        place = {"crs": "EPSG:32632", "transform": Affine(10, 0, 500_000, 0, -10, 5_000_000)}
-        with rasterio.open(raster, "w", width=given.size, height=given.size, **profile, **place) as dataset:
-            dataset.write(codes, 1)
-        warm = Path(folder) / "warm.tif"
-        with rasterio.open(warm, "w", width=64, height=64, **profile, **place) as dataset:
-            dataset.write(np.ascontiguousarray(codes[:64, :64]), 1)
+        raster, warm = Path(folder) / "map.tif", Path(folder) / "warm.tif"
+        write_map(raster, given.size, given.map)
+        write_map(warm, 64, given.map)
         timed([*GEOSEG, str(warm), "-o", f"{folder}/warm.gpkg", *given.flags])
         ours, size = timed([*GEOSEG, str(raster), "-o", f"{folder}/ours.gpkg", *given.flags])
         print(f"{given.map} {given.size}²: geoseg {ours:.1f} s, {size / 2**20:.0f} MB at its largest")

@@ -1,23 +1,20 @@
-"""How fast class maps in memory become polygons, beside rasterio and the floor of building geometries.
+"""How fast class maps in memory become polygons, beside rasterio, xarray-spatial, and the floor of building geometries.
 
-    python tests/benchmarks/vectorize.py [--size 4096] [--map noisy] [--map FILE.tif] [--alone]
+    python tests/benchmarks/vectorize.py [--size 4096] [--map noisy] [--map FILE.tif] [--repeat 3] [--alone]
 
-Every figure of one map comes from one run, so read ratios, not seconds. The maps are seeded: white noise, smoothed
-by a Gaussian and cut into classes of equal area.
-
-    smooth      sigma 16 px, 5 classes:      about 250 components a megapixel
-    realistic   sigma 4.5 px, 5 classes:   about 4 000
-    noisy       sigma 1.6 px, 3 classes:  about 30 000
+The maps are those of `maps.py`. Every figure of one map comes from one run, the best of some repetitions, so read
+ratios, not seconds.
 
 Where the time goes: tracing is one sequential sweep on one core, labeling and painting run beside it on two
-threads; building polygons (`rings`) and then GEOS geometries runs beside the sweep of the next band. The floor of
-geometries is `shapely.from_ragged_array` of the finished arrays; timed in one piece, its first touch of so much memory
-can take longer than the same work in batches.
+threads; building polygons (`rings`) and then GEOS geometries run beside the sweep of the next band. The floor of
+geometries is `shapely.from_ragged_array` of the finished arrays, the collector of garbage paused on both sides; timed
+in one piece, its first touch of so much memory can take longer than the same work in batches.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,36 +23,27 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import rasterio.features
-import scipy.ndimage  # type: ignore[import-untyped]
 import shapely
 import shapely.geometry
+from maps import MAPS, NODATA, seeded_map
 from numpy.typing import NDArray
 
 from geoseg.polygons.arcs import NOTHING
 from geoseg.polygons.coverage import coverage, trace_array
 from geoseg.polygons.label import label_runs, wanted_pixels
 from geoseg.polygons.rings import ArcPool
+from geoseg.polygons.simplify import Lenses, simplify_arcs
+from geoseg.polygons.smooth import smooth_arcs
 from geoseg.polygons.survey import survey
-from geoseg.polygons.trace import Tracer
-
-NODATA = 255
-MAPS = {"smooth": (16.0, 5), "realistic": (4.5, 5), "noisy": (1.6, 3)}
-
-
-def seeded_map(size: int, sigma: float, classes: int, seed: int = 0) -> NDArray[np.uint8]:
-    """(row, col) codes 0 … classes - 1 of equal shares."""
-    noise = np.random.default_rng(seed).standard_normal((size, size), np.float32)
-    field = scipy.ndimage.gaussian_filter(noise, sigma, mode="wrap")
-    limits = np.quantile(field[:: max(1, size // 512)], np.arange(1, classes) / classes)
-    codes: NDArray[np.uint8] = np.digitize(field, limits).astype(np.uint8)
-    return codes
+from geoseg.polygons.trace import Traced, Tracer
+from geoseg.polygons.vertex_bits import VertexBits
 
 
 @contextmanager
 def timed(name: str, times: dict[str, float]) -> Iterator[None]:
     start = time.perf_counter()
     yield
-    times[name] = time.perf_counter() - start
+    times[name] = min(times.get(name, np.inf), time.perf_counter() - start)
 
 
 def stages(codes: NDArray[np.uint8], times: dict[str, float]) -> None:
@@ -72,6 +60,7 @@ def stages(codes: NDArray[np.uint8], times: dict[str, float]) -> None:
         for first, painted in bands:
             traced += [tracer.trace(painted[row : row + 65], first + row) for row in range(0, len(painted) - 1, 64)]
         traced.append(tracer.trace(np.stack([bands[-1][1][-1], np.full(width + 2, NOTHING, np.int32)]), height))
+    simplified(traced, found.components.last_row, codes.shape, times)
     pool = ArcPool(found.components)
     with timed("pool", times):
         for part in traced:
@@ -80,6 +69,25 @@ def stages(codes: NDArray[np.uint8], times: dict[str, float]) -> None:
         batch = pool.emit(np.arange(len(found.components)))
     with timed("floor: from_ragged_array", times):
         batch.geometry()
+
+
+def simplified(
+    traced: list[Traced],
+    last_row: NDArray[np.int32],
+    shape: tuple[int, int],
+    times: dict[str, float],
+    tolerance_px2: float = 4.0,
+) -> None:
+    """What `--simplify` and `--smooth` do to the arcs of each stretch of rows."""
+    bits, lenses, shaped = VertexBits(*shape), Lenses(last_row), []
+    with timed("simplify", times):
+        for part in traced:
+            bits.add(part.vertices)
+            lenses.add(part.arcs)
+            shaped.append(simplify_arcs(part.arcs, bits, lenses, tolerance_px2=tolerance_px2, outer=False))
+    with timed("smooth", times):
+        for arcs in shaped:
+            smooth_arcs(arcs, bits, outer=False)
 
 
 def reader(codes: NDArray[np.uint8]) -> Callable[[int, int], NDArray[np.uint8]]:
@@ -97,42 +105,85 @@ def theirs(codes: NDArray[np.uint8]) -> list[shapely.Geometry]:
     return [shapely.geometry.shape(polygon) for polygon, _ in found]
 
 
-def report(name: str, codes: NDArray[np.uint8], *, alone: bool) -> None:
+def xarray_spatial() -> Callable[[NDArray[np.uint8]], NDArray[np.object_]] | None:
+    """Its `polygonize`, then shapely's fastest way from coordinates to geometries; None: it is not installed."""
+    try:
+        xarray, home = importlib.import_module("xarray"), importlib.import_module("xrspatial.polygonize")
+    except ModuleNotFoundError:
+        try:
+            home = importlib.import_module("xrspatial.experimental.polygonize")
+        except ModuleNotFoundError:
+            return None
+
+    def polygons(codes: NDArray[np.uint8]) -> NDArray[np.object_]:
+        _, found = home.polygonize(xarray.DataArray(codes), mask=xarray.DataArray(codes != NODATA), connectivity=4)
+        rings = [ring for polygon in found for ring in polygon]
+        ring_starts = np.cumsum([0, *map(len, rings)])
+        polygon_starts = np.cumsum([0, *map(len, found)])
+        offsets = (ring_starts, polygon_starts)
+        return np.asarray(shapely.from_ragged_array(shapely.GeometryType.POLYGON, np.concatenate(rings), offsets))
+
+    return polygons
+
+
+def report(name: str, codes: NDArray[np.uint8], *, repeat: int, alone: bool) -> None:
     times: dict[str, float] = {}
-    stages(codes, times)
-    with timed("arrays", times):
-        batch = trace_array(codes, NODATA)
-    with timed("geometries", times):
-        geometry = ours(codes)
-    assert len(geometry) == len(batch)
+    other = None if alone else xarray_spatial()
+    if other is not None:
+        other(codes[:64, :64])  # compiles
+    for _ in range(repeat):
+        stages(codes, times)
+        with timed("arrays", times):
+            batch = trace_array(codes, NODATA)
+        with timed("geometries", times):
+            geometry = ours(codes)
+        assert len(geometry) == len(batch)
+        del geometry
+        if other is not None:
+            with timed("xarray-spatial + shapely", times):
+                found = other(codes)
+            assert len(found) == len(batch)
+            del found
     if not alone:
         with timed("rasterio + shapely", times):
             assert len(theirs(codes)) == len(batch)
     per_mpx = len(batch) / codes.size * 1e6
     print(f"\n{name}: {codes.shape[0]} × {codes.shape[1]}, {len(batch)} polygons ({per_mpx:.0f} a Mpx), ", end="")
-    print(f"{len(batch.corners)} vertices")
+    print(f"{len(batch.corners)} vertices; best of {repeat}")
     for stage, seconds in times.items():
         print(f"  {stage:26} {seconds:8.3f} s  {codes.size / seconds / 1e6:8.1f} Mpx/s")
-    print(f"  geometries / floor                  {times['geometries'] / times['floor: from_ragged_array']:8.1f} ×")
-    if not alone:
-        print(f"  rasterio + shapely / geometries     {times['rasterio + shapely'] / times['geometries']:8.1f} ×")
-        print(f"  rasterio + shapely / arrays         {times['rasterio + shapely'] / times['arrays']:8.1f} ×")
+    print_ratios(times)
+    if not alone and other is None:
+        print("  xarray-spatial is not installed: python -m pip install xarray-spatial")
+
+
+def print_ratios(times: dict[str, float]) -> None:
+    for one, two in (
+        ("geometries", "floor: from_ragged_array"),
+        ("rasterio + shapely", "geometries"),
+        ("xarray-spatial + shapely", "geometries"),
+        ("simplify", "trace"),
+        ("smooth", "trace"),
+    ):
+        if one in times and two in times:
+            print(f"  {f'{one} / {two}':50} {times[one] / times[two]:6.1f} ×")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Class map in memory to polygons: stages, floor, rasterio beside it.")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=4096, help="rows and columns of the seeded maps")
     parser.add_argument("--map", action="append", help=f"{', '.join(MAPS)} or a class raster; default: all seeded")
-    parser.add_argument("--alone", action="store_true", help="without rasterio, which takes most of the time")
+    parser.add_argument("--repeat", type=int, default=3, help="times that each stage is timed, rasterio's but once")
+    parser.add_argument("--alone", action="store_true", help="without the others, which take most of the time")
     options = parser.parse_args()
-    trace_array(seeded_map(64, *MAPS["noisy"]), NODATA)  # compiles
+    report("warm", seeded_map(64, *MAPS["noisy"]), repeat=1, alone=True)  # compiles
     for name in options.map or MAPS:
         if name in MAPS:
             codes = seeded_map(options.size, *MAPS[name])
         else:
             with rasterio.open(name) as dataset:
                 codes = dataset.read(1)
-        report(Path(name).name, codes, alone=options.alone)
+        report(Path(name).name, codes, repeat=options.repeat, alone=options.alone)
 
 
 if __name__ == "__main__":

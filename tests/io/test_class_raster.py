@@ -11,6 +11,7 @@ from affine import Affine
 
 from geoseg.errors import InputError, InputMissingError
 from geoseg.grid import Window
+from geoseg.io import class_raster
 from geoseg.io.class_raster import open_class_raster, read_codes
 
 CODES = np.array([[1, 2, 2], [7, 1, 0]])
@@ -117,16 +118,37 @@ def test_a_class_255_makes_room_for_nodata(tmp_path) -> None:
     assert read_codes(found).tolist() == [[255, 3]]
 
 
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "float64"])
+def test_codes_of_any_size_are_read(tmp_path, dtype) -> None:
+    values = np.array([[0, 65534, 65535], [65536, 2**31 - 2, 9]], dtype)
+    found = open_class_raster(raster(tmp_path / "a.tif", values, nodata=9))
+    assert found.scheme.codes == (0, 65534, 65535, 65536, 2147483646)
+    codes = read_codes(found)
+    assert (codes.dtype, found.nodata) == (np.int32, 2147483647)
+    assert codes.tolist() == [[0, 65534, 65535], [65536, 2147483646, 2147483647]]
+
+
+def test_too_many_values_are_measurements(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(class_raster, "MAX_UNNAMED", 100)
+    values = np.arange(1, 102, dtype="int32")[None] * 70_000
+    with pytest.raises(InputError, match=r"more than 100 distinct values: measurements"):
+        open_class_raster(raster(tmp_path / "a.tif", values))
+    assert len(open_class_raster(raster(tmp_path / "b.tif", values[:, :100])).scheme) == 100
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         (np.array([[1.5, 2]]), "holds 1.5, a measurement"),
-        (np.array([[-3, 2]], "int16"), r"holds the value -3; class codes are 0…65534.*-a_nodata -3"),
-        (np.array([[65535, 2]], "uint16"), "holds the value 65535"),
+        (np.array([[-3, 2]], "int16"), r"holds the value -3; class codes are 0…2147483646: .*-a_nodata -3"),
+        (np.array([[65535, 2]], "uint16"), "holds the value 65535; class codes are 0…65534"),
+        (np.array([[2**31 - 1, 2]], "int32"), "holds the value 2147483647"),
+        (np.array([[2**31, 2]], "uint32"), "holds the value 2147483648"),
+        (np.array([[2.0**31, 2]], "float32"), "holds the value 2147483648"),
+        (np.array([[1e300, 2]], "float64"), "holds the value 1e"),
         (np.array([[np.inf, 2]]), "holds the value inf"),
         (np.ones((3, 2, 2), "uint8"), "has 3 bands"),
         (np.ones((2, 2), "complex64"), "complex"),
-        (np.arange(5000, dtype="uint16").reshape(50, 100), "5000 distinct values"),
     ],
 )
 def test_what_is_no_class_raster_is_refused(tmp_path, values, message) -> None:

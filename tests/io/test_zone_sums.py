@@ -22,6 +22,7 @@ from geoseg.grid import Grid, Window
 from geoseg.ground import area_model
 from geoseg.io import zone_sums
 from geoseg.io.class_raster import open_class_raster, read_codes
+from geoseg.io.recode import Recoding
 from geoseg.io.zone_sums import Layer, Mosaic
 from geoseg.zones.shares import shares
 from geoseg.zones.table import areas_m2
@@ -166,8 +167,7 @@ def test_windows_do_not_change_sums(degree_map: Path, side: int) -> None:
     grid = open_class_raster(degree_map).grid
     zones = [shapely.Polygon(places(grid, [(0.1, -0.2), (0.9, 0.3), (0.4, 1.1)])), shapely.Polygon(grid.corners())]
     raster = open_class_raster(degree_map)
-    index_of = np.full(2**16, 3)
-    index_of[list(raster.scheme.codes)] = range(3)
+    index_of = Recoding({code: index for index, code in enumerate(raster.scheme.codes)}, 3, np.int64)
     mosaic = Mosaic((Layer(raster, index_of, 3),), in_memory(zones, grid.crs))
     for found, expected in zip(mosaic.sums(side), mosaic.sums(), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=0)

@@ -138,7 +138,8 @@ def test_nothing_there() -> None:
     assert table.changed == {}
 
 
-CASES = [case(seed) for seed in range(150)]
+# The last one has a group that is too small at first and large enough when its next member comes up.
+CASES = [*(case(seed) for seed in range(150)), (text_codes("123311 321313 132311"), Unit(4, connect=8), None)]
 
 
 def differing(run: Callable[[Codes, Unit, NDArray[np.int64] | None], Codes]) -> int:
@@ -176,6 +177,7 @@ MUTATIONS: dict[str, dict[str, Any]] = {
     "one class is not united": {"alike": lambda *_: False},
     "borders are not added": {"find_neighbors": borders_not_added},
     "groups are not seen": {"reaches": lambda *_: False},
+    "groups that grew are still called small": {"forget_small": lambda *_: None},
 }
 
 
@@ -193,6 +195,35 @@ def test_nodata_that_absorbs_turns_the_law_red() -> None:
 
 def noise(size: int) -> Codes:
     return np.random.default_rng(4).integers(0, 4, (size, size)).astype(np.uint8)
+
+
+def walks(size: int, unit: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Components whose contacts are looked through to measure groups, on a checkerboard."""
+    seen = [0]
+
+    def counted(*arguments: Any) -> int:
+        seen[0] += 1
+        return mmu_kernels.chain_alike.py_func(*arguments)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(mmu, "absorb_all", interpreted(mmu_kernels, chain_alike=counted)["absorb_all"])
+    now = generalized(np.indices((size, size)).sum(axis=0).astype(np.uint8) % 2, Unit(unit, connect=8))[0]
+    assert len(np.unique(now)) == (1 if unit > size * size / 2 else 2)
+    return seen[0]
+
+
+@pytest.mark.parametrize("unit", [2, 72, 73, 1000])
+def test_groups_are_not_walked_through_for_each_member(unit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four times the pixels of a checkerboard cost four times the walks, just below the unit, too.
+
+    Mutation: groups known to be small are walked through again.
+    """
+    assert walks(12, unit, monkeypatch) <= 3 * 12 * 12
+    assert walks(24, 4 * unit, monkeypatch) <= 3 * 24 * 24
+
+
+def test_mutation_small_groups_are_not_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmu_kernels, "SMALL", mmu_kernels.UNKNOWN)
+    assert walks(12, 73, monkeypatch) > 3 * 12 * 12
 
 
 @pytest.mark.parametrize("connect", [4, 8])

@@ -12,7 +12,6 @@ import rasterio
 import shapely
 from builders import argmax_model, linear_model, write_raster
 from cli_kit import codes_of, geoseg, names_in, polygons_in, reflectance_model, states
-from rasterio.features import geometry_mask
 
 from geoseg.io import read as read_module
 from geoseg.io.record import verify_record
@@ -64,9 +63,15 @@ def test_outside_the_area_of_interest_is_nodata_and_inside_nothing_changes(whole
     assert done.code == 0, done.err
     codes, everywhere = codes_of(tmp_path / "cut.tif"), codes_of(whole)
     with rasterio.open(piece) as image:
-        areas = gpd.read_file(aoi).to_crs(image.crs).geometry
-        inside = geometry_mask(areas, image.shape, image.transform, invert=True)
+        area = gpd.read_file(aoi).to_crs(image.crs).geometry.union_all()
+        cols, rows = np.meshgrid(np.arange(image.width), np.arange(image.height))
+        (left, top), (right, bottom) = image.transform @ (cols, rows), image.transform @ (cols + 1, rows + 1)
+    pixels = shapely.box(left, bottom, right, top)
+    inside = codes != 255
     np.testing.assert_array_equal(codes, np.where(inside, everywhere, 255))
+    # The area is snapped to 1/1024 pixel of 10 m.
+    assert inside[shapely.area(shapely.intersection(pixels, area)) > 0.2].all()
+    assert not inside[shapely.distance(pixels, area) > 0.02].any()
     summary = json.loads(done.out)["summary"]
     assert summary["outside_px"] == (~inside).sum()
     assert sum(summary["pixels"].values()) == inside.sum()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 import shapely
 from affine import Affine
 from builders import write_raster
@@ -213,18 +212,3 @@ def test_nothing_at_all_goes_through(tmp_path) -> None:
     flags = ["--skip-classes", "1", "--mmu", "9px", "--simplify", "50", "--smooth", "--json"]
     done = geoseg("vectorize", raster, "-o", tmp_path / "o.gpkg", *flags)
     assert (done.code, json.loads(done.out)["n_polygons"]) == (0, 0), done.err
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["nc_outer_banks_ccap_labels.tif"])
-def test_real_maps(shared, tmp_path, name) -> None:
-    source = shared / "scale_rasters" / name
-    for n, flags in enumerate([[], ["--simplify", "50"], ["--mmu", "1ha", "--smooth"]]):
-        output, raster = tmp_path / f"{n}.fgb", tmp_path / f"g{n}.tif"
-        assert geoseg("vectorize", source, "-o", output, "--raster-out", raster, *flags).code == 0
-        table = polygons_in(output)
-        with rasterio.open(raster) as dataset:
-            codes, nodata = dataset.read(1), dataset.nodata
-        expected = {int(c): ndimage.label(codes == c)[1] for c in np.unique(codes) if c != nodata}
-        assert table.class_id.value_counts().to_dict() == expected
-        assert shapely.coverage_is_valid(table.geometry.array)
