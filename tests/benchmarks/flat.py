@@ -2,7 +2,8 @@
 
     python tests/benchmarks/flat.py [--size 1024 --size 30000] [--map realistic]
 
-Small maps are done several times. Where other work runs beside it, read the column of CPU seconds. The 30 000² map itself takes 0.9 GB.
+Small maps are done several times. Where other work runs beside it, read the column of CPU seconds. The 30 000² map
+itself takes 0.9 GB.
 """
 
 from __future__ import annotations
@@ -26,10 +27,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, action="append")
     parser.add_argument("--map", choices=MAPS, default="realistic")
     given = parser.parse_args()
-    print(
-        "| map | size | polygons | survey, Mpx/s | both passes, Mpx/s | Mpx a second of CPU | open arcs, MB | peak, MB |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    rates = ["survey Mpx/s", "both passes Mpx/s", "Mpx/s of CPU"]
+    columns = ["map", "size", "polygons", *rates, "open arcs MB", "peak MB"]
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for size in [64, *(given.size or [1024, 4096, 16384, 30_000])]:
         codes = whole_map(size, given.map)
         read_rows, surveying, sweeping, n, held, times = reader(codes), 0.0, 0.0, 0, 0, max(1, _PIXELS // size**2)
@@ -46,8 +46,8 @@ def main() -> None:
         mpx = size**2 * times / 1e6
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         if size > 64:  # that one compiles
-            rates = f"{mpx / surveying:.1f} | {mpx / (surveying + sweeping):.1f} | {mpx / cpu:.1f}"
-            print(f"| {given.map} | {size}² | {n:,} | {rates} | {held / 2**20:.0f} | {peak:,.0f} |", flush=True)
+            speeds = f"{mpx / surveying:.1f} | {mpx / (surveying + sweeping):.1f} | {mpx / cpu:.1f}"
+            print(f"| {given.map} | {size}² | {n:,} | {speeds} | {held / 2**20:.0f} | {peak:,.0f} |", flush=True)
 
 
 if __name__ == "__main__":
