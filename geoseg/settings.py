@@ -19,6 +19,8 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Together = Literal["stack", "each", "mosaic"]
 ValidRule = Literal["all", "any"]
 
+SCORE_LAYERS = ("confidence", "ambiguity", "probabilities")
+"""Rasters of scores that may stand beside the class raster, in this order."""
 VECTOR_SUFFIXES = (".gpkg", ".shp", ".fgb", ".geojson", ".parquet")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
@@ -132,6 +134,11 @@ class PredictSettings(_Strict):
     """Chips a forward pass; None: chosen for the device."""
     confidence: bool = False
     """Also write the winning score."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The score layers asked for, in the order of `SCORE_LAYERS`."""
+        return tuple(name for name in SCORE_LAYERS if getattr(self, name, False))
 
     def __post_init__(self) -> None:
         self._check("precision", Precision)

@@ -25,19 +25,12 @@ from geoseg.stories.earlier import ANSWER, earlier_answer
 from geoseg.stories.item import run_item
 from geoseg.stories.names import OutputNames, RunResult
 from geoseg.stories.prepare import Job, keep_sources, prepare, segment_key
+from geoseg.stories.rasters import write_rasters
 from geoseg.stories.regions import ClassChange, find_regions, layer_name, polygons_of, write_regions
-from geoseg.stories.segment import (
-    Silent,
-    Summary,
-    Watcher,
-    announce,
-    as_inputs,
-    recorded_summary,
-    summarize,
-    write_rasters,
-)
+from geoseg.stories.segment import Summary, announce, as_inputs, recorded_summary, summarize
 from geoseg.stories.stats import asked_zones, table_key, zone_table
 from geoseg.stories.vector_key import skipped_codes, vector_key
+from geoseg.stories.watcher import Silent, Watcher
 from geoseg.tiling.cluster import check_schedule
 
 TRUE_COLOR = ("red", "green", "blue")

@@ -3,61 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from geoseg import __version__
 from geoseg.errors import UsageError
-from geoseg.io.archive import check_archives
 from geoseg.io.class_raster import scene_name
-from geoseg.io.cog import write_class_cog, write_score_cog
 from geoseg.io.publish import FileEntry, Publication
-from geoseg.io.read import touches_aoi
 from geoseg.io.scene import Scene
-from geoseg.io.spool import RasterSpool
-from geoseg.model.device import Resolved, machine_key, resolve
+from geoseg.model.device import machine_key, resolve
 from geoseg.model.spec import ModelSpec
-from geoseg.settings import RunSettings, ScheduleSettings
+from geoseg.settings import RunSettings
 from geoseg.stories.prepare import Job, keep_sources, prepare, segment_key
+from geoseg.stories.rasters import write_rasters
+from geoseg.stories.watcher import Silent, Watcher
 from geoseg.tiling.cluster import check_schedule
-from geoseg.tiling.schedule import map_tiles
 from geoseg.tiling.tally import Tally
-from geoseg.tiling.worker import TileJob
-
-
-class Watcher(Protocol):
-    """Told how far a run is; the command line draws a bar."""
-
-    def start(self, tiles: int, pixels: int) -> None:
-        """Work begins: so many tiles, so many pixels."""
-
-    def advance(self, pixels: int) -> None:
-        """A tile of so many pixels is done."""
-
-    def note(self, text: str) -> None:
-        """What was assumed or applied."""
-
-    def warn(self, text: str) -> None:
-        """Something that the user should know before trusting the result."""
-
-
-class Silent:
-    """A watcher that says nothing."""
-
-    def start(self, tiles: int, pixels: int) -> None:
-        """Ignore."""
-
-    def advance(self, pixels: int) -> None:
-        """Ignore."""
-
-    def note(self, text: str) -> None:
-        """Ignore."""
-
-    def warn(self, text: str) -> None:
-        """Ignore."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,81 +138,6 @@ def describe_radiometry(scene: Scene) -> list[str]:
     for band in scene.bands:
         by_formula.setdefault(f"DN·{band.scale:g} {band.offset:+g}", []).append(band.name)
     return [f"reflectance = {formula} ({scene.radiometry}): {', '.join(n)}" for formula, n in by_formula.items()]
-
-
-def write_rasters(
-    job: Job,
-    resolved: Resolved,
-    settings: RunSettings,
-    stage: Callable[[str], Path],
-    names: Sequence[str],
-    watcher: Watcher,
-) -> Tally:
-    """Predict all tiles and write class raster and confidence raster to their staging paths.
-
-    Args:
-        job: what to do.
-        resolved: on which device.
-        settings: for the schedule and the layers asked for.
-        stage: final name → staging path.
-        names: as `raster_names` gives them.
-        watcher: told about progress.
-    """
-    check_archives([*job.scene.paths, *(mask.path for mask in job.scene.masks)])
-    scheme, grid = job.scheme, job.plan.grid
-    tally = Tally(grid, scheme)
-    with ExitStack() as stack:
-        place = stage(names[0])
-        codes = stack.enter_context(RasterSpool(place.with_suffix(".spool"), grid, scheme.dtype, scheme.nodata))
-        scores = None
-        if settings.predict.confidence:
-            scores = stack.enter_context(RasterSpool(place.with_suffix(".scores"), grid, "uint8", 0))
-        _predict(job, resolved, settings.schedule, codes, scores, tally, watcher)
-        tags = raster_tags(job)
-        write_class_cog(codes, place, scheme=scheme, tags=tags)
-        if scores is not None:
-            write_score_cog(scores, stage(names[-1]), tags=tags)
-    return tally
-
-
-def _predict(
-    job: Job,
-    resolved: Resolved,
-    schedule: ScheduleSettings,
-    codes: RasterSpool,
-    scores: RasterSpool | None,
-    tally: Tally,
-    watcher: Watcher,
-) -> None:
-    """Tiles in any order into the spools; the only writer is this coordinator."""
-    scheme = job.scheme
-    tiles = job.plan if job.scene.aoi is None else [t for t in job.plan if touches_aoi(job.scene, t.core)]
-    work = TileJob(job.scene, job.plan, job.model, resolved, confidence=scores is not None, merge=job.merge)
-    if schedule.workers is None and schedule.scheduler is None:
-        work.warm_up()
-    watcher.start(len(tiles), sum(tile.core.size for tile in tiles))
-    for result in map_tiles(work, tiles, schedule):
-        codes.write(result.map.window, scheme.code_of_index[result.map.index])
-        if scores is not None and result.map.confidence is not None:
-            scores.write(result.map.window, result.map.confidence)
-        tally.add(result)
-        for event in result.events:
-            watcher.warn(event)
-        watcher.advance(result.map.window.size)
-
-
-def raster_tags(job: Job) -> dict[str, str]:
-    """Metadata items of the output rasters."""
-    spec = job.model.spec
-    return {
-        "GEOSEG_MODEL": spec.name,
-        "GEOSEG_MODEL_VERSION": spec.version,
-        "GEOSEG_MODEL_SHA256": job.model.sha256,
-        "GEOSEG_MODEL_LICENSE": spec.license,
-        "GEOSEG_MODEL_ATTRIBUTION": spec.attribution,
-        "GEOSEG_VERSION": __version__,
-        **({} if job.scene.acquired is None else {"GEOSEG_DATETIME": job.scene.acquired.text}),
-    }
 
 
 def summarize(tally: Tally, job: Job) -> Summary:

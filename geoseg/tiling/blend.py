@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,21 +47,21 @@ def _neighbors(
 
 
 def classify(
-    scores: Scores, valid: NDArray[np.bool_], cell: Cell, scheme: ClassScheme, *, confidence: bool
+    scores: Scores, valid: NDArray[np.bool_], cell: Cell, scheme: ClassScheme, *, layers: Collection[str] = ()
 ) -> ClassMap:
-    """Winning class (the first of equals) and, if asked, its score as 1…255 = round(255·p).
+    """Winning class (the first of equals) and the score layers asked for; confidence is 1…255 = round(255·p).
 
     Args:
         scores: (class, row, col), summing to 1 over classes.
-        valid: (row, col); False becomes the scheme's `no_index`, confidence 0.
+        valid: (row, col); False becomes the scheme's `no_index`, in score layers 0.
         cell: whose core the scores cover.
         scheme: classes in the order of the scores.
-        confidence: also keep the winning score.
+        layers: names from `settings.SCORE_LAYERS`.
     """
     winner = scores.argmax(axis=0).astype(scheme.index_dtype)
     index = np.where(valid, winner, scheme.index_dtype.type(scheme.no_index))
-    layer: NDArray[Any] | None = None
-    if confidence:
+    found: dict[str, NDArray[np.uint8]] = {}
+    if "confidence" in layers:
         best = np.rint(scores.max(axis=0) * np.float32(255)).clip(1, 255)
-        layer = np.where(valid, best, 0).astype(np.uint8)
-    return ClassMap(index, cell.core, layer)
+        found["confidence"] = np.where(valid, best, 0).astype(np.uint8)
+    return ClassMap(index, cell.core, found)

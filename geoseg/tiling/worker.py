@@ -53,7 +53,8 @@ class TileJob:
     plan: TilePlan
     model: ModelRef
     resolved: Resolved
-    confidence: bool = False
+    layers: tuple[str, ...] = ()
+    """Score layers beside the classes, names of `settings.SCORE_LAYERS`."""
     merge: Merge | None = None
     """How the model's classes become the output's; None: they are."""
     seen: Scene = field(init=False)
@@ -76,7 +77,7 @@ class TileJob:
         _predictor(self)
 
     def __call__(self, tile: Tile) -> TileResult:
-        """Class indices (and confidence) of the tile's core.
+        """Class indices and score layers of the tile's core.
 
         Raises:
             DeviceError: this process cannot read the inputs or the model, or is another kind of machine.
@@ -86,21 +87,21 @@ class TileJob:
         self._check_inputs()
         scheme = self.scheme
         index = np.full(tile.core.shape, scheme.no_index, scheme.index_dtype)
-        confidence = np.zeros(tile.core.shape, np.uint8) if self.confidence else None
+        layers = {name: np.zeros(tile.core.shape, np.uint8) for name in self.layers}
         predictor = _predictor(self)
         sent, masked = 0, np.zeros(tile.core.shape, np.uint8)
         for batch in _batches(self._lit_chips(tile, masked), predictor.batch_size):
             scores = predictor.scores([chip for _, chip, _ in batch], self.scene.scale, self.scene.offset)
             sent += len(batch)
             for (cell, _, valid), chip_scores in zip(batch, scores, strict=True):
-                part = classify(self._own_scores(chip_scores, cell), valid, cell, scheme, confidence=self.confidence)
+                part = classify(self._own_scores(chip_scores, cell), valid, cell, scheme, layers=self.layers)
                 place = cell.core.relative_to(tile.core).slices
                 index[place] = part.index
-                if confidence is not None and part.confidence is not None:
-                    confidence[place] = part.confidence
+                for name, layer in part.scores.items():
+                    layers[name][place] = layer
         outside = tile.core.width - inside(self.scene, tile.core).sum(axis=1)
         by_row = np.stack([(masked == code).sum(axis=1) for code in range(1, len(REASONS) + 1)])
-        return TileResult(ClassMap(index, tile.core, confidence), outside, by_row, sent, predictor.take_events())
+        return TileResult(ClassMap(index, tile.core, layers), outside, by_row, sent, predictor.take_events())
 
     @property
     def scheme(self) -> ClassScheme:

@@ -19,7 +19,7 @@ def class_map(scene, model, *, tile, batch=4, schedule=None, gsd=None, shuffle=N
     """The whole map, through the scheduler, in pixels."""
     spec = model.spec
     plan = plan_tiles(scene.grid, chip=spec.chip, margin=spec.margin, stride=spec.stride, tile=tile, network_gsd_m=gsd)
-    job = TileJob(scene, plan, model, Resolved("cpu", "fp32", batch), confidence=True)
+    job = TileJob(scene, plan, model, Resolved("cpu", "fp32", batch), layers=("confidence",))
     tiles = list(plan)
     if shuffle is not None:
         np.random.default_rng(shuffle).shuffle(tiles)
@@ -27,7 +27,7 @@ def class_map(scene, model, *, tile, batch=4, schedule=None, gsd=None, shuffle=N
     confidence = np.full(scene.grid.shape, 77, "uint8")
     for result in map_tiles(job, tiles, schedule):
         index[result.map.window.slices] = result.map.index
-        confidence[result.map.window.slices] = result.map.confidence
+        confidence[result.map.window.slices] = result.map.scores["confidence"]
     return index, confidence
 
 

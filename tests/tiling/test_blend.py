@@ -86,19 +86,19 @@ CELL = Cell(Window(0, 0, 3, 1), Window(0, 0, 3, 1))
 def test_classify_by_hand():
     """Class 1 wins, a tie goes to the first, an invalid pixel has no class."""
     scores = np.array([[0.2, 0.4, 0.9], [0.7, 0.4, 0.05], [0.1, 0.2, 0.05]], "float32")[:, None]
-    found = classify(scores, np.array([[True, True, False]]), CELL, scheme(3), confidence=True)
+    found = classify(scores, np.array([[True, True, False]]), CELL, scheme(3), layers=("confidence",))
     assert found.index.tolist() == [[1, 0, 255]]
-    assert found.confidence.tolist() == [[round(255 * 0.7), 102, 0]]
+    assert found.scores["confidence"].tolist() == [[round(255 * 0.7), 102, 0]]
     assert found.window == CELL.core
 
 
 @given(scores=hnp.arrays(np.float32, (4, 1, 3), elements=st.sampled_from([0.0, 0.25, 0.5])))
 def test_ties_take_the_first_class(scores):
-    found = classify(scores, np.ones((1, 3), bool), CELL, scheme(4), confidence=False)
+    found = classify(scores, np.ones((1, 3), bool), CELL, scheme(4))
     for col in range(3):
         column = scores[:, 0, col].tolist()
         assert found.index[0, col] == column.index(max(column))
-    assert found.confidence is None
+    assert found.scores == {}
 
 
 @given(p=st.floats(0, 1, width=32))
@@ -106,7 +106,10 @@ def test_confidence_codes_are_1_to_255(p):
     """0 is kept for "no class": even a vanishing score is coded 1."""
     scores = np.array([p, 0.0], "float32").reshape(2, 1, 1)
     cell = Cell(Window(0, 0, 1, 1), Window(0, 0, 1, 1))
-    code = int(classify(scores, np.ones((1, 1), bool), cell, scheme(2), confidence=True).confidence[0, 0])
+    found = classify(scores, np.ones((1, 1), bool), cell, scheme(2), layers=("confidence",))
+    code = int(found.scores["confidence"][0, 0])
+        classify(scores, np.ones((1, 1), bool), cell, scheme(2), layers=("confidence",)).scores["confidence"][0, 0]
+    )
     assert 1 <= code <= 255
     assert abs(code - max(1, 255 * p)) <= 0.5 + 1e-4
 
@@ -115,7 +118,7 @@ def test_many_classes_need_wide_indices():
     n = 300
     classes = scheme(n)
     scores = np.eye(n, dtype="float32")[:, None, 297:300]
-    found = classify(scores, np.array([[True, True, False]]), CELL, classes, confidence=False)
+    found = classify(scores, np.array([[True, True, False]]), CELL, classes)
     assert found.index.dtype == np.uint16
     assert found.index.tolist() == [[297, 298, 65535]]
 
