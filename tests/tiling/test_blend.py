@@ -108,8 +108,6 @@ def test_confidence_codes_are_1_to_255(p):
     cell = Cell(Window(0, 0, 1, 1), Window(0, 0, 1, 1))
     found = classify(scores, np.ones((1, 1), bool), cell, scheme(2), layers=("confidence",))
     code = int(found.scores["confidence"][0, 0])
-        classify(scores, np.ones((1, 1), bool), cell, scheme(2), layers=("confidence",)).scores["confidence"][0, 0]
-    )
     assert 1 <= code <= 255
     assert abs(code - max(1, 255 * p)) <= 0.5 + 1e-4
 
