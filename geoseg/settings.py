@@ -14,8 +14,12 @@ from typing import Any, ClassVar, Literal, get_args
 
 from geoseg.errors import UsageError
 
+Cluster = Literal["slurm", "pbs", "lsf", "sge", "local"]
 Collar = Literal["auto", "0", "255"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Backend = Literal["auto", "torch", "openvino"]
+Blend = Literal["trim", "taper"]
+Tta = Literal["none", "flip", "d4"]
 Together = Literal["stack", "each", "mosaic"]
 ValidRule = Literal["all", "any"]
 
@@ -126,22 +130,33 @@ class PredictSettings(_Strict):
     """Name of a bundled model or path of a model file."""
     device: str = "auto"
     precision: Precision = "auto"
+    backend: Backend = "auto"
+    """Library that computes the network; auto: torch."""
     chip: int | None = None
     """Side of a chip in pixels; None: as the model file says."""
     margin: int | None = None
     """Pixels trimmed from each side of a chip's output; None: as measured for the model."""
     batch_size: int | None = None
     """Chips a forward pass; None: chosen for the device."""
+    blend: Blend = "trim"
+    """Where chips overlap: each cell its own chip's answer, or the weighted mean of all chips that reach there."""
+    tta: Tta = "none"
+    """Test-time augmentation: mean scores over the chip's mirror images (flip: 4), and with quarter turns (d4: 8)."""
     confidence: bool = False
     """Also write the winning score."""
+    ambiguity: bool = False
+    """Also write 1 − (best − second score)."""
+    probabilities: bool = False
+    """Also write the scores of all classes, a band each."""
 
     @property
     def layers(self) -> tuple[str, ...]:
         """The score layers asked for, in the order of `SCORE_LAYERS`."""
-        return tuple(name for name in SCORE_LAYERS if getattr(self, name, False))
+        return tuple(name for name in SCORE_LAYERS if getattr(self, name))
 
     def __post_init__(self) -> None:
-        self._check("precision", Precision)
+        for name, type_ in (("precision", Precision), ("backend", Backend), ("blend", Blend), ("tta", Tta)):
+            self._check(name, type_)
         if not _DEVICE.fullmatch(self.device):
             raise UsageError(f"--device {self.device!r} is not auto, cpu, cuda, cuda:N or mps.")
         if self.chip is not None and self.chip < 1:
@@ -163,12 +178,30 @@ class ScheduleSettings(_Strict):
     """Number of worker processes; None: threads of this process."""
     scheduler: str | None = None
     """Address of a running Dask scheduler."""
+    cluster: Cluster | None = None
+    """Batch system to which `workers` (default: 1) jobs are submitted, by dask-jobqueue; "local": this machine."""
+    cluster_options: dict[str, Any] = field(default_factory=dict, hash=False)
+    """What dask-jobqueue's cluster of that system takes: queue, account, cores, memory, walltime, …"""
+    patience: float = 300.0
+    """Longest time in seconds without any worker of a cluster; then the run ends, to be resumed."""
+
+    @property
+    def distributed(self) -> bool:
+        """True when tiles are computed in other processes."""
+        return any(way is not None for way in (self.workers, self.scheduler, self.cluster))
 
     def __post_init__(self) -> None:
         if self.tile is not None and self.tile < 1:
             raise UsageError(f"--tile {self.tile} must be at least 1 pixel.")
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"--workers {self.workers} must be at least 1.")
+        self._check("cluster", Cluster)
+        if self.cluster is not None and self.scheduler is not None:
+            raise UsageError("--cluster starts workers, --scheduler uses running ones: give one of them.")
+        if self.cluster_options and self.cluster is None:
+            raise UsageError("cluster_options are those of a --cluster: name one (slurm, pbs, lsf, sge or local).")
+        if not 0 < self.patience < math.inf:
+            raise UsageError(f"--patience {self.patience:g} must be seconds, more than 0.")
         if self.workers is not None and self.scheduler is not None:
             raise UsageError("--workers starts processes, --scheduler uses running ones: give one of them.")
 
@@ -245,6 +278,8 @@ class OutputSettings(_Strict):
     name: str | None = None
     """Stem of the output names; None: the product's name, else the first input's stem."""
     break_lock: bool = False
+    restart: bool = False
+    """Discard the finished tiles of interrupted runs."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ import io
 
 import pytest
 
-from geoseg.console import Progress, format_duration, format_hectares, format_share, summary_table, warn
+from geoseg.console import Progress, format_duration, format_hectares, format_share, seam_line, summary_table, warn
+from geoseg.tiling.seam import Seam
 
 
 class Terminal(io.StringIO):
@@ -160,3 +161,15 @@ def test_format_duration(seconds: float, text: str) -> None:
 def test_warnings_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     warn("values look like DN")
     assert capsys.readouterr() == ("", "warning: values look like DN\n")
+
+
+@pytest.mark.parametrize(
+    ("at_seam", "at_edge", "line"),
+    [
+        (6e-4, 8e-3, "seam: 0.06 % of pixels differ between neighboring chips at the seam, 0.8 % at the chip's edge"),
+        (0.0, None, "seam: 0 % of pixels differ between neighboring chips at the seam"),
+        (0.034, 0.4567, "seam: 3.4 % of pixels differ between neighboring chips at the seam, 46 % at the chip's edge"),
+    ],
+)
+def test_the_seam_in_a_sentence(at_seam, at_edge, line) -> None:
+    assert seam_line(Seam(at_seam=at_seam, at_edge=at_edge, seam_px=9, edge_px=9)) == line

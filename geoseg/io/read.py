@@ -16,7 +16,7 @@ from geoseg.arrays import Chip
 from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.io.burn import burned
-from geoseg.io.handles import dataset_for, presence_for
+from geoseg.io.handles import dataset_for, presence_for, trusted
 from geoseg.io.masks import masked
 from geoseg.io.scene import BandSource, Scene, path_name
 
@@ -34,6 +34,7 @@ def read_chip(scene: Scene, window: Window) -> Chip:
 
     Raises:
         InputError: a block of the file cannot be decoded; the message names the window.
+        TemporaryError: a server did not give it.
     """
     rows = _mirror(window.row_off, window.row_end, scene.grid.height)
     cols = _mirror(window.col_off, window.col_end, scene.grid.width)
@@ -113,9 +114,10 @@ def _read_file(
     dataset, seen = dataset_for(bands[0], scene.grid), presence_for(bands[0], scene.grid)
     spot = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
     try:
-        pixels = dataset.read([band.index for band in bands], window=spot)
-        stored = pixels if seen is dataset else seen.read([band.index for band in bands], window=spot)
-        usable = _usable(seen, bands[0], spot, stored) & np.isfinite(pixels)
+        with trusted(bands[0], scene.grid):
+            pixels = dataset.read([band.index for band in bands], window=spot)
+            stored = pixels if seen is dataset else seen.read([band.index for band in bands], window=spot)
+            usable = _usable(seen, bands[0], spot, stored) & np.isfinite(pixels)
     except RasterioIOError as error:
         cause = str(error.__cause__ or error).strip().splitlines()[0]
         raise InputError(

@@ -10,15 +10,18 @@ from typing import Any
 
 from geoseg.errors import UsageError
 from geoseg.io.class_raster import scene_name
+from geoseg.io.failpoint import failpoint
 from geoseg.io.publish import FileEntry, Publication
 from geoseg.io.scene import Scene
 from geoseg.model.device import machine_key, resolve
 from geoseg.model.spec import ModelSpec
 from geoseg.settings import RunSettings
-from geoseg.stories.prepare import Job, keep_sources, prepare, segment_key
+from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key
+from geoseg.stories.raster_names import RasterNames
 from geoseg.stories.rasters import write_rasters
 from geoseg.stories.watcher import Silent, Watcher
 from geoseg.tiling.cluster import check_schedule
+from geoseg.tiling.seam import Seam
 from geoseg.tiling.tally import Tally
 
 
@@ -41,6 +44,8 @@ class Summary:
     area_model: str
     chips: int
     """Chips sent through the network."""
+    seam: Seam | None
+    """How much neighboring chips disagree, by a sample; None: no two valid ones to compare."""
     warnings: tuple[str, ...]
     """What the user should know before trusting the result."""
 
@@ -51,8 +56,22 @@ class SegmentResult:
 
     classes: Path
     confidence: Path | None
+    ambiguity: Path | None
+    probabilities: Path | None
     summary: Summary
     up_to_date: bool = False
+
+    @classmethod
+    def of(cls, classes: Path, names: RasterNames, summary: Summary, *, up_to_date: bool = False) -> SegmentResult:
+        """The result with these files."""
+        return cls(
+            classes=classes,
+            confidence=names.score("confidence", classes.parent),
+            ambiguity=names.score("ambiguity", classes.parent),
+            probabilities=names.score("probabilities", classes.parent),
+            summary=summary,
+            up_to_date=up_to_date,
+        )
 
 
 def segment(
@@ -63,8 +82,8 @@ def segment(
 ) -> SegmentResult:
     """Classify every pixel of a scene.
 
-    Writes `output` (a COG), its `.aux.xml` and `.qml`, with `confidence` also `NAME.confidence.tif`, and
-    last the commit record `<output name>.json`.
+    Writes `output` (a COG), its `.aux.xml` and `.qml`, the score rasters asked for (`NAME.confidence.tif`,
+    `NAME.ambiguity.tif`, `NAME.probabilities.tif`), and last the commit record `<output name>.json`.
 
     Args:
         inputs: raster, or with `settings.read.together = "stack"` several of one scene.
@@ -80,39 +99,36 @@ def segment(
         raise UsageError(f"-o {output}: a class raster is a GeoTIFF; let the name end in .tif.")
     check_schedule(settings.schedule)
     job = prepare(as_inputs(inputs), settings)
-    resolved = resolve(settings.predict)
-    names = raster_names(output.name, f"{scene_name(output)}.confidence.tif", confidence=settings.predict.confidence)
-    confidence = output.parent / names[-1] if settings.predict.confidence else None
+    failpoint("open")
+    resolved = resolve(settings.predict, job.model.spec)
+    names = RasterNames.of(output.name, scene_name(output), settings.predict.layers)
     key = segment_key(job, settings, machine_key(resolved))
     record = f"{output.name}.json"
-    keep_sources(job, output.parent, [*names, record])
+    keep_sources(job, output.parent, [*names.all, record])
     with Publication(
         output.parent,
         record,
         key,
         overwrite=settings.output.overwrite,
         break_lock=settings.output.break_lock,
-        names=names,
+        restart=settings.output.restart,
+        names=names.all,
+        tiles_key=key,
     ) as publication:
         if publication.up_to_date:
             summary = recorded_summary(output.parent / record)
-            return SegmentResult(classes=output, confidence=confidence, summary=summary, up_to_date=True)
+            return SegmentResult.of(output, names, summary, up_to_date=True)
         announce(job, watcher)
-        tally = write_rasters(job, resolved, settings, publication.stage, names, watcher)
+        tally = write_rasters(job, resolved, settings, publication, names, watcher)
         summary = summarize(tally, job)
+        check_unchanged(job, key, publication)
         publication.commit(lambda files: segment_record(files, summary))
-    return SegmentResult(classes=output, confidence=confidence, summary=summary)
+    return SegmentResult.of(output, names, summary)
 
 
 def as_inputs(inputs: str | Path | Sequence[str | Path]) -> list[str | Path]:
     """One path or several → a list."""
     return [inputs] if isinstance(inputs, str | Path) else list(inputs)
-
-
-def raster_names(classes: str, scores: str, *, confidence: bool) -> list[str]:
-    """Final names of the class raster, its sidecars and, last, the confidence raster."""
-    names = [classes, f"{classes}.aux.xml", str(Path(classes).with_suffix(".qml"))]
-    return [*names, scores] if confidence else names
 
 
 def announce(job: Job, watcher: Watcher) -> None:
@@ -154,6 +170,7 @@ def summarize(tally: Tally, job: Job) -> Summary:
         outside_m2=tally.outside_m2,
         area_model=tally.model.name,
         chips=tally.chips,
+        seam=tally.seam,
         warnings=(*job.fit.warnings, *tally.events, *(demo if job.model.spec.demonstration else ())),
     )
 
@@ -165,5 +182,10 @@ def segment_record(files: dict[str, FileEntry], summary: Summary) -> dict[str, A
 
 def recorded_summary(record: Path) -> Summary:
     """The summary of a commit record on disk."""
-    raw = json.loads(record.read_text(encoding="utf-8"))["geoseg:summary"]
-    return Summary(**{**raw, "warnings": tuple(raw["warnings"])})
+    return summary_from(json.loads(record.read_text(encoding="utf-8"))["geoseg:summary"])
+
+
+def summary_from(plain: dict[str, Any]) -> Summary:
+    """A summary as JSON holds it."""
+    seam = plain["seam"]
+    return Summary(**plain | {"warnings": tuple(plain["warnings"]), "seam": None if seam is None else Seam(**seam)})
