@@ -117,7 +117,7 @@ def _read_file(
         with trusted(bands[0], scene.grid):
             pixels = dataset.read([band.index for band in bands], window=spot)
             stored = pixels if seen is dataset else seen.read([band.index for band in bands], window=spot)
-            usable = _usable(seen, bands[0], spot, stored) & np.isfinite(pixels)
+            usable = _usable(seen, bands[0], spot, stored) & _finite(pixels)
     except RasterioIOError as error:
         cause = str(error.__cause__ or error).strip().splitlines()[0]
         raise InputError(
@@ -131,7 +131,7 @@ def _read_file(
 def _usable(dataset: Any, band: BandSource, spot: RasterioWindow, pixels: NDArray[Any]) -> Bools:
     """(band, row, col) by the file's one rule; NaN and ±inf are never usable."""
     rule = band.validity
-    usable: Bools = np.isfinite(pixels)
+    usable: Bools = _finite(pixels)
     if rule.nodata is not None:
         if not np.isnan(rule.nodata):
             usable &= pixels != _as_stored(rule.nodata, pixels.dtype)
@@ -142,6 +142,11 @@ def _usable(dataset: Any, band: BandSource, spot: RasterioWindow, pixels: NDArra
     elif rule.mask:
         usable &= dataset.read_masks(1, window=spot) > 0
     return usable
+
+
+def _finite(pixels: NDArray[Any]) -> Bools:
+    """False for NaN and ±inf; integers need no look."""
+    return np.isfinite(pixels) if pixels.dtype.kind == "f" else np.ones(pixels.shape, bool)
 
 
 def _as_stored(nodata: float, dtype: np.dtype[Any]) -> Any:

@@ -13,6 +13,7 @@ from geoseg.io.publish import Publication
 from geoseg.io.read import touches_aoi
 from geoseg.io.scratch import retiled
 from geoseg.io.spool import RasterSpool
+from geoseg.model.blocks import give_back_freed_blocks
 from geoseg.model.device import Resolved, visible_gpus
 from geoseg.settings import RunSettings
 from geoseg.stories.prepare import Job
@@ -111,6 +112,7 @@ def _predict(
             checkpoints.keep(result)
             take(result)
             watcher.advance(result.map.window.size)
+        give_back_freed_blocks()
 
 
 def _work(job: Job, resolved: Resolved, settings: RunSettings) -> TileJob:

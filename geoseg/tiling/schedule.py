@@ -148,47 +148,60 @@ def _distributed(client: Client, function: Callable[[T], R], tiles: Sequence[T],
 
     A tile whose worker died is submitted again: Dask blames all tiles of a lost worker alike, and gives up on them.
     """
-    from distributed import KilledWorker, wait
-    from distributed.protocol.pickle import dumps
-
-    workers = Workers(client, patience_s)
-    # With each task, not scattered: data that lived on a lost worker would take every other tile with it.
-    packed = dumps(function)
+    workers, flight = Workers(client, patience_s), _Flight(client, function)
     waiting = iter(tiles)
-    running: dict[Future[Any], tuple[T, int]] = {}
-
-    def submit(tile: T, deaths: int = 0) -> None:
-        running[client.submit(_apply, packed, tile, pure=False, retries=2)] = tile, deaths
-
     try:
         while True:
-            for _, tile in zip(range(max(1, 2 * workers.threads()) - len(running)), waiting, strict=False):
-                submit(tile)
-            if not running:
+            for _, tile in zip(range(max(1, 2 * workers.threads()) - len(flight.running)), waiting, strict=False):
+                flight.submit(tile)
+            if not flight.running:
                 return
-            try:
-                finished = wait(list(running), timeout=WAKE_S, return_when="FIRST_COMPLETED").done
-            except TimeoutError:
-                continue
-            for future in finished:
-                try:
-                    answer = future.result(timeout=FETCH_S)
-                except KilledWorker:
-                    tile, deaths = running.pop(future)
-                    if deaths == DEATHS:
-                        raise
-                    submit(tile, deaths + 1)
-                    continue
-                except TimeoutError:
-                    if future.status == "error":  # the tile's own
-                        raise
-                    continue  # its worker was lost with the result: it is computed again
-                del running[future]
+            for answer in flight.finished():
                 if isinstance(answer, GeosegError):
                     raise answer
                 yield answer.result
     finally:
-        running.clear()
+        flight.running.clear()
+
+
+class _Flight(Generic[T, R]):
+    """Tiles on the cluster."""
+
+    def __init__(self, client: Client, function: Callable[[T], R]) -> None:
+        from distributed.protocol.pickle import dumps
+
+        # With each task, not scattered: data that lived on a lost worker would take every other tile with it.
+        self._client, self._packed = client, dumps(function)
+        self.running: dict[Future[Any], tuple[T, int]] = {}
+        """Future → tile, and how often its workers died."""
+
+    def submit(self, tile: T, deaths: int = 0) -> None:
+        """Send a tile."""
+        self.running[self._client.submit(_apply, self._packed, tile, pure=False, retries=2)] = tile, deaths
+
+    def finished(self) -> Iterator[_Done[R] | GeosegError]:
+        """What has finished by now, or does within `WAKE_S`."""
+        from distributed import KilledWorker, wait
+
+        try:
+            found = wait(list(self.running), timeout=WAKE_S, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            return
+        for future in found:
+            try:
+                answer = future.result(timeout=FETCH_S)
+            except KilledWorker:
+                tile, deaths = self.running.pop(future)
+                if deaths == DEATHS:
+                    raise
+                self.submit(tile, deaths + 1)
+            except TimeoutError:
+                if future.status == "error":  # the tile's own
+                    raise
+                # Else its worker was lost with the result: it is computed again.
+            else:
+                del self.running[future]
+                yield answer
 
 
 def _apply(packed: bytes, tile: Any) -> _Done[Any] | GeosegError:

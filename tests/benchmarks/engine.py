@@ -8,7 +8,7 @@ since other work on the machine slows all parts: read ratios. The raster is a mo
 real scenes (`engine_scene.py`); `resnet18` is a U-Net with random weights whose last layer's bias is chosen so that
 every class wins somewhere.
 
-    bare      bf16 (fp32 where the processor has no bf16), channels-last, one stream, all cores, batch 4 × 512², resident
+    bare      bf16 (fp32 where the processor has no bf16), channels-last, one stream, all cores, 4 × 512², resident
     read      every chip of the plan read, nothing computed; floor: every block of the raster decoded once
     run       `geoseg.run` to GeoPackage; busy = Σ seconds in forward ÷ (seconds of segment × slots)
     naive     rasterio windows of 512², fp32, NCHW, batch 4, argmax; no margin
@@ -28,7 +28,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-
 from engine_scene import random_unet, write_mosaic
 
 SAMPLE = Path(__file__).parents[2] / "data" / "eastern_shore_s2.tif"
@@ -37,7 +36,7 @@ BACK = "bare again"
 
 def part(name: str, given: argparse.Namespace, raster: Path, model: str) -> dict[str, Any]:
     """One part in its own process, with its largest resident size in bytes."""
-    options = {"raster": str(raster), "model": model, "folder": given.work, "name": name.split()[0]}
+    options = {"raster": str(raster), "model": model, "folder": given.work, "name": name.split(maxsplit=1)[0]}
     options |= {"device": given.device, "backend": given.backend, "precision": given.precision}
     command = [sys.executable, str(Path(__file__).with_name("engine_parts.py")), json.dumps(options)]
     start = time.perf_counter()

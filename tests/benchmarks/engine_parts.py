@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -261,5 +262,6 @@ PARTS: dict[str, Callable[[Options], Figures]] = {
 }
 
 if __name__ == "__main__":
+    os.environ.setdefault("GDAL_CACHEMAX", "128")  # as the command line sets it
     options = json.loads(sys.argv[1])
     print(json.dumps(PARTS[options["name"]](options)))

@@ -17,7 +17,7 @@ from geoseg.tiling.blend import classify
 
 
 def scheme_of(count):
-    return ClassScheme(tuple(LandClass(index=i, code=i, name=f"c{i}") for i in range(count)))
+    return ClassScheme(tuple(LandClass(i, f"c{i}", (0, 0, 0)) for i in range(count)))
 
 
 @st.composite
