@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,10 +52,10 @@ class ClassMap:
     """(row, col) class index; the scheme's `no_index` where invalid."""
     window: Window
     """Where it lies on the output grid."""
-    confidence: NDArray[np.uint8] | None = None
-    """(row, col) winning score: 1…255 = round(255·p), 0 = no class."""
+    scores: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    """Layers beside it, by the names of `settings.SCORE_LAYERS`: (row, col), or (class, row, col) for probabilities."""
 
     def __post_init__(self) -> None:
-        for layer in (self.index, self.confidence):
-            if layer is not None and layer.shape != self.window.shape:
+        for layer in (self.index, *self.scores.values()):
+            if layer.shape[-2:] != self.window.shape:
                 raise ValueError(f"class map {layer.shape} does not fit its window {self.window.shape}.")

@@ -13,7 +13,7 @@ from geoseg.commands.models import models
 from geoseg.commands.stats import stats
 from geoseg.commands.vectorize import changed, vectorize
 from geoseg.door import SOME_FAILED_EXIT, Bar, Door, one_line, show
-from geoseg.errors import GeosegError, InputError, UsageError
+from geoseg.errors import GeosegError, InputError, UsageError, without_secrets
 from geoseg.options import (
     COMMON,
     CONFIG,
@@ -189,6 +189,7 @@ def _stem(path: str) -> str:
     """What results are called after this input."""
     from geoseg.products.tree import product_stem
 
+    path = without_secrets(path)
     name = Path(path).name
     product = product_stem(name)
     return product if product != name or Path(path).is_dir() else Path(name).stem
@@ -216,7 +217,7 @@ def _one_or_each(results: list[dict[str, Any]], settings: RunSettings) -> dict[s
 def _report(
     summary: Summary, where: Path, bar: Bar, changed: list[str], up_to_date: bool, polygons: int | None = None
 ) -> None:
-    from geoseg.console import summary_table
+    from geoseg.console import seam_line, summary_table
 
     for warning in summary.warnings:
         bar.warn(warning)
@@ -230,6 +231,8 @@ def _report(
     )
     for line in changed:
         click.echo(line)
+    if summary.seam is not None:
+        click.echo(seam_line(summary.seam))
     count = "" if polygons is None else f"{polygons} polygons, "
     click.echo(f"{count}{'up to date' if up_to_date else 'written'}: {where}")
 

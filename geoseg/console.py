@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
+    from geoseg.tiling.seam import Seam
+
 MOST_LINES = 100
 """Classes that the summary table names."""
 PLAIN_STEP = 0.1
@@ -182,6 +184,16 @@ def summary_table(
     rule = "  ".join("─" * width for width in widths)
     lines = [_row(head, widths), rule, *(_row(row, widths) for row in rows), rule]
     return "\n".join([*lines, *(_row(row, widths) for row in below)])
+
+
+def seam_line(seam: Seam) -> str:
+    """How much neighboring chips disagree, in a sentence."""
+
+    def percent(share: float) -> str:
+        return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
+
+    edge = "" if seam.at_edge is None else f", {percent(seam.at_edge)} at the chip's edge"
+    return f"seam: {percent(seam.at_seam)} of pixels differ between neighboring chips at the seam{edge}"
 
 
 def _line(name: str, hectares: float, whole: float) -> tuple[str, str, str]:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import errno
 import json
 import os
-import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
 from geoseg.console import Progress, warn
-from geoseg.errors import GeosegError, GeosegWarning, OutputError, OutputExistsError
+from geoseg.errors import GeosegError, GeosegWarning, OutputError, OutputExistsError, without_secrets
+from geoseg.interrupts import Interrupts
+from geoseg.io.limits import spare_files
 
-STOPS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated")}
-"""Signal → exit code and what is said."""
 SOME_FAILED_EXIT = 3
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EROFS, errno.EPERM}
@@ -33,34 +31,17 @@ class Door(click.Group):
         """Run a command; every way out goes through here."""
         # GDAL's block cache takes 5 % of memory in every process unless told; workers inherit this.
         os.environ.setdefault("GDAL_CACHEMAX", "128")
-        asked = _unwind_on_signals()
+        # A VRT of 5000 files holds 100 of them open unless told.
+        os.environ.setdefault("GDAL_MAX_DATASET_POOL_SIZE", str(min(100, spare_files())))
         warnings.showwarning = _one_line
-        try:
-            return super().invoke(ctx)
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (bugs are raised again)
-            # Asked first: what a signal raises inside a callback of a C library comes out as some other error.
-            if asked:
-                code, what = STOPS[asked[-1]]
-                return _leave(code, f"{what}; running the same command again starts over safely.")
-            return _tell(error)
-
-
-def _unwind_on_signals() -> list[signal.Signals]:
-    """Let SIGINT and SIGTERM unwind the stack like any error, so that locks and work folders go.
-
-    Returns:
-        The signals that arrived, in order; filled later. What the caller's caller ignores stays ignored (nohup).
-    """
-    asked: list[signal.Signals] = []
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        asked.append(signal.Signals(number))
-        raise KeyboardInterrupt
-
-    for number in STOPS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
-    return asked
+        with Interrupts() as interrupts:
+            try:
+                return super().invoke(ctx)
+            except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (bugs are raised again)
+                # Asked first: what a signal raises inside a callback of a C library comes out as some other error.
+                if interrupts.asked:
+                    return _leave(*interrupts.tell())
+                return _tell(error)
 
 
 def _tell(error: BaseException) -> NoReturn:
@@ -124,11 +105,13 @@ class Bar:
 
     def note(self, text: str) -> None:
         """A plain line."""
+        text = without_secrets(text)
         if not self.quiet:
             click.echo(text, err=True)
 
     def warn(self, text: str) -> None:
         """A warning on its own line, once."""
+        text = without_secrets(text)
         if text not in self._said:
             self._said.add(text)
             warn(text)
@@ -143,7 +126,7 @@ class Bar:
 def show(data: Callable[[], dict[str, Any]], lines: Callable[[], list[str]], *, as_json: bool) -> None:
     """A result on standard output: JSON for machines or lines for people."""
     text = json.dumps(data(), indent=2, ensure_ascii=False, default=_plain) if as_json else "\n".join(lines())
-    click.echo(text)
+    click.echo(without_secrets(text))
 
 
 def _plain(value: Any) -> Any:

@@ -4,13 +4,25 @@ One root, one screen. Each error is one line (what, the value received, what to 
 and carries the exit code that a scheduler sees: BSD's sysexits where one fits.
 """
 
+import re
 from typing import ClassVar
+
+# User name and password before the host; what follows ? or # (signatures, tokens), but not the sentence's own signs.
+_SECRETS = re.compile(r"""(https?://)(?:[^\s/@'"]*@)?([^\s?#'"]*)(?:[?#][^\s'"]*?)?(?=[.,:;)…]*(?:[\s'"]|$))""")
+
+
+def without_secrets(text: str) -> str:
+    """A text whose web addresses have lost user names, passwords and signed queries."""
+    return _SECRETS.sub(r"\1\2", text)
 
 
 class GeosegError(Exception):
-    """Root of all errors that a user can mend; the message is the one line they see."""
+    """Root of all errors that a user can mend; the message is the one line they see, without secrets."""
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(without_secrets(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class UsageError(GeosegError, ValueError):

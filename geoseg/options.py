@@ -98,7 +98,7 @@ READING = (
     click.option("--datetime", "read__datetime", help="When the image was taken: 2018-08-15T15:43:00Z."),
 )
 
-MODEL = (
+NETWORK = (
     click.option(
         "-m", "--model", "predict__model", help="Bundled or pulled model, or a model file.  [default: landcover]"
     ),
@@ -109,11 +109,40 @@ MODEL = (
         type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
         help="Arithmetic of the network.  [default: auto]",
     ),
+    click.option(
+        "--backend",
+        "predict__backend",
+        type=click.Choice(["auto", "torch", "openvino"]),
+        help="Library that computes the network; openvino: CPU only, an extra.  [default: torch]",
+    ),
     click.option("--chip", "predict__chip", type=int, help="Side of a chip in pixels.  [default: the model's]"),
+)
+
+MODEL = (
+    *NETWORK,
     click.option("--margin", "predict__margin", type=int, help="Pixels trimmed off a chip.  [default: the model's]"),
     click.option("--batch-size", "predict__batch_size", type=int, help="Chips a forward pass.  [default: by device]"),
     click.option(
+        "--blend",
+        "predict__blend",
+        type=click.Choice(["trim", "taper"]),
+        help="Where chips overlap: trim them, or taper from one to the next (recomputes chips around each tile: "
+        "--dry-run tells the halo factor).  [default: trim]",
+    ),
+    click.option(
+        "--tta",
+        "predict__tta",
+        type=click.Choice(["none", "flip", "d4"]),
+        help="Mean score over mirror images of each chip (4 × the time), d4: and quarter turns (8 ×).  [default: none]",
+    ),
+    click.option(
         "--confidence", "predict__confidence", is_flag=True, default=None, help="Also write the winning score."
+    ),
+    click.option(
+        "--ambiguity", "predict__ambiguity", is_flag=True, default=None, help="Also write 1 − (best − second score)."
+    ),
+    click.option(
+        "--probabilities", "predict__probabilities", is_flag=True, default=None, help="Also write all classes' scores."
     ),
 )
 
@@ -128,6 +157,19 @@ RUNNING = (
         "--workers", "schedule__workers", type=int, help="Worker processes on this machine.  [default: threads of one]"
     ),
     click.option("--scheduler", "schedule__scheduler", help="Address of a running Dask scheduler."),
+    click.option(
+        "--cluster",
+        "schedule__cluster",
+        type=click.Choice(["slurm", "pbs", "lsf", "sge", "local"]),
+        help="Submit --workers jobs to a batch system; its options are in the YAML (configs/cluster).",
+    ),
+    click.option(
+        "--patience",
+        "schedule__patience",
+        type=float,
+        metavar="S",
+        help="Longest time without any worker of a cluster.  [default: 300]",
+    ),
 )
 
 VECTOR = (
@@ -196,6 +238,7 @@ FORMATS = (
 
 OUTPUT = (
     click.option("--overwrite", "output__overwrite", is_flag=True, default=None, help="Replace what is there."),
+    click.option("--restart", "output__restart", is_flag=True, default=None, help="Discard an interrupted run's work."),
     click.option("--break-lock", "output__break_lock", is_flag=True, default=None, help="Ignore another run's lock."),
 )
 

@@ -7,80 +7,30 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, Literal
 
 from geoseg.errors import UsageError
+from geoseg.spelling import Strict, bytes_of, is_number, numbers, path, texts, words
 
+Cluster = Literal["slurm", "pbs", "lsf", "sge", "local"]
 Collar = Literal["auto", "0", "255"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Backend = Literal["auto", "torch", "openvino"]
+Blend = Literal["trim", "taper"]
+Tta = Literal["none", "flip", "d4"]
 Together = Literal["stack", "each", "mosaic"]
 ValidRule = Literal["all", "any"]
 
+SCORE_LAYERS = ("confidence", "ambiguity", "probabilities")
+"""Rasters of scores that may stand beside the class raster, in this order."""
 VECTOR_SUFFIXES = (".gpkg", ".shp", ".fgb", ".geojson", ".parquet")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?b)", re.IGNORECASE)
-_UNITS = {f"{p}{b}": k**n for n, p in enumerate("kmgt", 1) for b, k in (("b", 1000), ("ib", 1024))}
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
-class _Strict:
-    """Tells pydantic, where it reads YAML into a settings class, to refuse unknown keys; `nodata: 0` is text."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "coerce_numbers_to_str": True}
-
-    def _take(self, name: str, convert: Callable[[Any], Any]) -> None:
-        """Let callers write "trees" for ("trees",) and "a.gpkg" for Path("a.gpkg"), as on the command line."""
-        object.__setattr__(self, name, convert(getattr(self, name)))
-
-    def _check(self, name: str, type_: Any) -> None:
-        """Refuse what the field's own Literal does not name."""
-        value, known = getattr(self, name), get_args(type_)
-        if value is not None and value not in known:
-            raise UsageError(f"--{name.replace('_', '-')} {value!r} is not one of {', '.join(map(str, known))}.")
-
-
-def _words(value: Any) -> tuple[str, ...]:
-    parts = value.split(",") if isinstance(value, str) else value
-    return tuple(word for part in parts if (word := str(part).strip()))
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(map(str, value))
-
-
-def _numbers(value: Any) -> tuple[float, ...]:
-    return (float(value),) if isinstance(value, int | float) else tuple(map(float, value))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def bytes_of(text: str) -> int:
-    """Bytes that `4GB`, `500MB` or `2GiB` are.
-
-    Raises:
-        UsageError: it is no size, or none at all.
-    """
-    found = _SIZE.fullmatch(text.strip())
-    size = int(float(found[1]) * _UNITS[found[2].lower()]) if found else 0
-    if size < 1:
-        raise UsageError(f"--max-memory {text!r} is no size: write it as 4GB, 500MB or 2GiB.")
-    return size
-
-
-def _path(value: Any) -> Path | None:
-    return None if value is None else Path(value)
-
-
 @dataclass(frozen=True, kw_only=True)
-class ReadSettings(_Strict):
+class ReadSettings(Strict):
     """How inputs become one scene."""
 
     together: Together | None = None
@@ -115,13 +65,13 @@ class ReadSettings(_Strict):
     """When the image was taken, ISO 8601; None: from metadata, if it says."""
 
     def __post_init__(self) -> None:
-        for name, convert in (("bands", _words), ("scale", _numbers), ("offset", _numbers), ("mask", _texts)):
+        for name, convert in (("bands", words), ("scale", numbers), ("offset", numbers), ("mask", texts)):
             self._take(name, convert)
         for name in ("grid_of", "aoi"):
-            self._take(name, _path)
+            self._take(name, path)
         for name, type_ in (("together", Together), ("collar", Collar), ("valid", ValidRule)):
             self._check(name, type_)
-        if self.nodata is not None and self.nodata.lower() != "none" and not _is_number(self.nodata):
+        if self.nodata is not None and self.nodata.lower() != "none" and not is_number(self.nodata):
             raise UsageError(f"--nodata {self.nodata!r} is neither a number nor 'none'.")
         for flag, values in (("--scale", self.scale), ("--offset", self.offset)):
             if not all(map(math.isfinite, values)):
@@ -133,24 +83,40 @@ class ReadSettings(_Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictSettings(_Strict):
+class PredictSettings(Strict):
     """Which model and how it runs."""
 
     model: str = "landcover"
     """Name of a bundled model or path of a model file."""
     device: str = "auto"
     precision: Precision = "auto"
+    backend: Backend = "auto"
+    """Library that computes the network; auto: torch."""
     chip: int | None = None
     """Side of a chip in pixels; None: as the model file says."""
     margin: int | None = None
     """Pixels trimmed from each side of a chip's output; None: as measured for the model."""
     batch_size: int | None = None
     """Chips a forward pass; None: chosen for the device."""
+    blend: Blend = "trim"
+    """Where chips overlap: each cell its own chip's answer, or the weighted mean of all chips that reach there."""
+    tta: Tta = "none"
+    """Test-time augmentation: mean scores over the chip's mirror images (flip: 4), and with quarter turns (d4: 8)."""
     confidence: bool = False
     """Also write the winning score."""
+    ambiguity: bool = False
+    """Also write 1 − (best − second score)."""
+    probabilities: bool = False
+    """Also write the scores of all classes, a band each."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The score layers asked for, in the order of `SCORE_LAYERS`."""
+        return tuple(name for name in SCORE_LAYERS if getattr(self, name))
 
     def __post_init__(self) -> None:
-        self._check("precision", Precision)
+        for name, type_ in (("precision", Precision), ("backend", Backend), ("blend", Blend), ("tta", Tta)):
+            self._check(name, type_)
         if not _DEVICE.fullmatch(self.device):
             raise UsageError(f"--device {self.device!r} is not auto, cpu, cuda, cuda:N or mps.")
         if self.chip is not None and self.chip < 1:
@@ -162,7 +128,7 @@ class PredictSettings(_Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScheduleSettings(_Strict):
+class ScheduleSettings(Strict):
     """Where tiles are computed; nothing here changes the result."""
 
     tile: int | None = None
@@ -175,12 +141,30 @@ class ScheduleSettings(_Strict):
     max_memory: str | None = None
     """What making polygons may take, the process with its libraries included, as `4GB`; None: what the machine has
     left, less a reserve. Where it does not suffice there is an error, not a swap."""
+    cluster: Cluster | None = None
+    """Batch system to which `workers` (default: 1) jobs are submitted, by dask-jobqueue; "local": this machine."""
+    cluster_options: dict[str, Any] = field(default_factory=dict, hash=False)
+    """What dask-jobqueue's cluster of that system takes: queue, account, cores, memory, walltime, …"""
+    patience: float = 300.0
+    """Longest time in seconds without any worker of a cluster; then the run ends, to be resumed."""
+
+    @property
+    def distributed(self) -> bool:
+        """True when tiles are computed in other processes."""
+        return any(way is not None for way in (self.workers, self.scheduler, self.cluster))
 
     def __post_init__(self) -> None:
         if self.tile is not None and self.tile < 1:
             raise UsageError(f"--tile {self.tile} must be at least 1 pixel.")
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"--workers {self.workers} must be at least 1.")
+        self._check("cluster", Cluster)
+        if self.cluster is not None and self.scheduler is not None:
+            raise UsageError("--cluster starts workers, --scheduler uses running ones: give one of them.")
+        if self.cluster_options and self.cluster is None:
+            raise UsageError("cluster_options are those of a --cluster: name one (slurm, pbs, lsf, sge or local).")
+        if not 0 < self.patience < math.inf:
+            raise UsageError(f"--patience {self.patience:g} must be seconds, more than 0.")
         if self.workers is not None and self.scheduler is not None:
             raise UsageError("--workers starts processes, --scheduler uses running ones: give one of them.")
         if self.max_memory is not None:
@@ -188,7 +172,7 @@ class ScheduleSettings(_Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VectorSettings(_Strict):
+class VectorSettings(Strict):
     """How a class raster becomes polygons."""
 
     formats: tuple[str, ...] = ("gpkg",)
@@ -228,12 +212,12 @@ class VectorSettings(_Strict):
     """Field that names the zones."""
 
     def __post_init__(self) -> None:
-        self._take("skip_classes", _words)
-        self._take("keep_class", _words)
-        self._take("scores", _path)
-        self._take("zones", _path)
+        self._take("skip_classes", words)
+        self._take("keep_class", words)
+        self._take("scores", path)
+        self._take("zones", path)
         # `.GPKG` is gpkg, and gpkg twice is gpkg.
-        self._take("formats", lambda given: tuple(dict.fromkeys(w.lower().lstrip(".") for w in _words(given))))
+        self._take("formats", lambda given: tuple(dict.fromkeys(w.lower().lstrip(".") for w in words(given))))
         known = [suffix.removeprefix(".") for suffix in VECTOR_SUFFIXES]
         for name in self.formats:
             if name not in known:
@@ -258,17 +242,19 @@ class VectorSettings(_Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputSettings(_Strict):
+class OutputSettings(Strict):
     """What happens to what is already there."""
 
     overwrite: bool = False
     name: str | None = None
     """Stem of the output names; None: the product's name, else the first input's stem."""
     break_lock: bool = False
+    restart: bool = False
+    """Discard the finished tiles of interrupted runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSettings(_Strict):
+class RunSettings(Strict):
     """Everything that `run` takes besides inputs and output folder."""
 
     read: ReadSettings = field(default_factory=ReadSettings)

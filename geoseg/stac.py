@@ -18,6 +18,7 @@ from typing import Any
 import shapely
 
 from geoseg.classes import ClassScheme
+from geoseg.errors import without_secrets
 from geoseg.footprint import bounding_box, footprint
 from geoseg.grid import Grid
 from geoseg.model.spec import ModelSpec
@@ -276,4 +277,4 @@ def _plain(value: Any) -> Any:
         return _plain(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+    return value if value is None or isinstance(value, (bool, int, float)) else without_secrets(str(value))

@@ -25,7 +25,7 @@ from rasterio.windows import Window
 
 from geoseg.classes import ClassScheme, LandClass
 from geoseg.cli import main
-from geoseg.door import STOPS
+from geoseg.interrupts import STOPS
 from geoseg.model.spec import Band
 
 BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")

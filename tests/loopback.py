@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -37,6 +38,44 @@ def reply(
             handler.send_header(key, value)
         handler.end_headers()
         handler.wfile.write(body)
+
+    return send
+
+
+FAULTS = ("drop", "503", "429", "short", "short and says so", "without length", "other part", "whole", "stall")
+
+
+def ranged(body: bytes, fault_of: Callable[[int], str | None] = lambda _: None, *, etag: str = '"one"') -> Reply:
+    """Parts of a body as asked for (RFC 9110, section 14); the n-th request gets the n-th fault, if any."""
+    numbers = itertools.count()
+
+    def send(handler: BaseHTTPRequestHandler) -> None:
+        fault = fault_of(next(numbers))
+        first, last = handler.headers["Range"].removeprefix("bytes=").split("-")
+        start, stop = int(first), min(int(last) + 1, len(body))
+        if start >= len(body):
+            reply(status=416)(handler)
+        elif fault == "drop":
+            handler.connection.close()
+        elif fault in {"503", "429", "403", "404"}:
+            reply(status=int(fault))(handler)
+        elif fault == "whole":
+            reply(body)(handler)
+        elif fault == "stall":
+            handler.connection.settimeout(10)
+            handler.rfile.read(1)  # until the client hangs up
+        else:
+            if fault == "other part":
+                start, stop = start // 2, start // 2 + stop - start
+            part = body[start:stop]
+            sent = part[: len(part) // 2] if fault and "part" not in fault else part
+            handler.send_response(206)
+            handler.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(body)}")
+            handler.send_header("ETag", etag)
+            if fault != "without length":
+                handler.send_header("Content-Length", str(len(sent if fault == "short and says so" else part)))
+            handler.end_headers()
+            handler.wfile.write(sent)
 
     return send
 

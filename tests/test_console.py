@@ -6,7 +6,17 @@ import io
 
 import pytest
 
-from geoseg.console import MOST_LINES, Progress, format_duration, format_hectares, format_share, summary_table, warn
+from geoseg.console import (
+    MOST_LINES,
+    Progress,
+    format_duration,
+    format_hectares,
+    format_share,
+    seam_line,
+    summary_table,
+    warn,
+)
+from geoseg.tiling.seam import Seam
 
 
 class Terminal(io.StringIO):
@@ -169,3 +179,15 @@ def test_very_many_classes_share_a_line() -> None:
     assert [line.split()[:3] for line in lines[2:4]] == [["class", "149", "149"], ["class", "148", "148"]]
     assert lines[-3].split()[:3] == ["51", "others", f"{sum(range(51)):,}"]
     assert lines[-1].split()[1] == f"{sum(range(MOST_LINES + 50)):,}"
+
+
+@pytest.mark.parametrize(
+    ("at_seam", "at_edge", "line"),
+    [
+        (6e-4, 8e-3, "seam: 0.06 % of pixels differ between neighboring chips at the seam, 0.8 % at the chip's edge"),
+        (0.0, None, "seam: 0 % of pixels differ between neighboring chips at the seam"),
+        (0.034, 0.4567, "seam: 3.4 % of pixels differ between neighboring chips at the seam, 46 % at the chip's edge"),
+    ],
+)
+def test_the_seam_in_a_sentence(at_seam, at_edge, line) -> None:
+    assert seam_line(Seam(at_seam=at_seam, at_edge=at_edge, seam_px=9, edge_px=9)) == line

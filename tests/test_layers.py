@@ -34,6 +34,7 @@ ROOMS = (
     Room("geoseg.classes", 0, WORDS),
     Room("geoseg.arrays", 0, WORDS),
     Room("geoseg.settings", 0, WORDS),
+    Room("geoseg.spelling", 0),
     Room("geoseg.ground", 0, WORDS),
     Room("geoseg.shipped", 0),
     Room("geoseg.moment", 0),
@@ -41,6 +42,8 @@ ROOMS = (
     # 1 pure
     Room("geoseg.tiling.plan", 1, WORDS),
     Room("geoseg.tiling.blend", 1, WORDS),
+    Room("geoseg.tiling.seam", 1, WORDS),
+    Room("geoseg.tiling.tta", 1, WORDS),
     Room("geoseg.model.spec", 1, WORDS),
     Room("geoseg.model.normalize", 1, WORDS),
     Room("geoseg.model.fit", 1, WORDS),
@@ -57,7 +60,7 @@ ROOMS = (
     Room("geoseg.products.*", 2, f"{WORDS} rasterio pydantic"),
     Room("geoseg.training.recipe", 2, "pydantic"),  # the training settings' own YAML
     Room("geoseg.training.*", 2, f"{WORDS} {NETWORKS} lightning"),
-    Room("geoseg.tiling.*", 2, f"{WORDS} dask distributed"),
+    Room("geoseg.tiling.*", 2, f"{WORDS} dask distributed dask_jobqueue"),
     Room("geoseg.picture", 2, f"{WORDS} PIL"),
     Room("geoseg.stac", 2, f"{WORDS} shapely"),
     Room("geoseg.console", 2, "rich"),
@@ -66,6 +69,7 @@ ROOMS = (
     # 4 door
     Room("geoseg.cli", 4, "click"),
     Room("geoseg.door", 4, "click"),
+    Room("geoseg.interrupts", 4),
     Room("geoseg.commands.*", 4, "click"),
     Room("geoseg.options", 4, "click"),
     Room("geoseg.config", 4, "pydantic"),

@@ -97,7 +97,7 @@ def test_files_that_a_page_links_are_there(page) -> None:
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("configs/**/*.yaml")), ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_yaml_loads(path) -> None:
-    if path.parent.name == "run":
+    if path.parent.name in {"run", "cluster"}:
         load_settings(path)
     elif path.parent.name == "train":
         from geoseg.training.recipe import read_recipe

@@ -63,6 +63,9 @@ def test_sections_are_values(section):
         (VectorSettings, {"formats": ("gpkgs",)}, "--format 'gpkgs' is unknown"),
         (ReadSettings, {"nodata": "abc"}, "--nodata 'abc' is neither a number nor 'none'"),
         (ReadSettings, {"collar": "7"}, "--collar '7' is not one of auto, 0, 255"),
+        (PredictSettings, {"blend": "mean"}, "--blend 'mean' is not one of trim, taper"),
+        (PredictSettings, {"tta": "d8"}, "--tta 'd8' is not one of none, flip, d4"),
+        (PredictSettings, {"backend": "tvm"}, "--backend 'tvm' is not one of auto, torch, openvino"),
         (PredictSettings, {"precision": "fp8"}, "--precision 'fp8' is not one of"),
     ],
 )

@@ -9,7 +9,7 @@ import click
 
 from geoseg.door import Bar, one_line, show
 from geoseg.errors import ConfigError
-from geoseg.options import COMMON, OUTPUT, with_options
+from geoseg.options import COMMON, NETWORK, OUTPUT, READING, settings_from, with_options
 
 if TYPE_CHECKING:
     from geoseg.stories.import_model import Imported
@@ -98,6 +98,24 @@ def models_import(kind: str, source: Path, output: Path | None, as_json: bool, q
     from geoseg.stories.import_model import import_model as story
 
     _show_imported(story(kind, source, output, overwrite=bool(params["output__overwrite"])), as_json=as_json)
+
+
+@models.command("margin")
+@click.argument("inputs", nargs=-1, required=True)
+@with_options(READING, NETWORK, COMMON)
+def models_margin(inputs: tuple[str, ...], as_json: bool, quiet: bool, **params: Any) -> None:
+    """Measure on your image how wide a margin a model needs.
+
+    Chips are predicted with growing margins until doubling one changes the class of less than 0.1 % of the pixels.
+    Pass the result to run as --margin.
+    """
+    from dataclasses import asdict
+
+    from geoseg.stories.measure_margin import measure_margin as story
+
+    Bar(quiet=quiet).note("predicting a sample of chips with growing margins")
+    found = story(inputs, settings_from(params))
+    show(lambda: asdict(found), found.lines, as_json=as_json)
 
 
 def _show_imported(done: Imported, *, as_json: bool) -> None:

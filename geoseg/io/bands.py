@@ -7,6 +7,7 @@ from pathlib import Path
 
 from geoseg.errors import ConfigError, InputError, UsageError
 from geoseg.io.raster import RasterFile
+from geoseg.io.remote import address_of, is_remote
 
 Place = tuple[RasterFile, int]
 """A file and a 1-based band number in it."""
@@ -102,6 +103,8 @@ def _numbered(file: RasterFile, index: int, request: str) -> Place:
 
 def _find_file(files: Sequence[RasterFile], text: str) -> RasterFile | None:
     """The input that `text` names by its path or, when unique, by its file name."""
+    if is_remote(text):
+        return next((file for file in files if address_of(file.path) == address_of(text)), None)
     exact = [file for file in files if file.path == text or Path(file.path) == Path(text).absolute()]
     named = [file for file in files if Path(file.path).name == text]
     if exact:

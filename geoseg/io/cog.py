@@ -8,7 +8,7 @@ since a COG edited afterwards is none any more.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from geoseg.errors import OutputError
 from geoseg.grid import Grid, Window
 from geoseg.io import posix
 from geoseg.io.class_raster import CLASSES_TAG, ClassRaster, read_codes
+from geoseg.io.failpoint import failpoint
 from geoseg.io.recode import Recoding
 from geoseg.io.spool import RasterSpool, row_bands
 from geoseg.style import raster_qml
@@ -82,7 +83,7 @@ def write_class_cog(
         _attribute_table(scheme),
     ]
     classes = json.dumps(scheme.to_json(), ensure_ascii=False)
-    _copy(spool, destination, band, {**tags, CLASSES_TAG: classes}, overviews="MODE")
+    _copy(spool, destination, [band], {**tags, CLASSES_TAG: classes}, overviews="MODE")
     _read_back(spool, destination, nodata=scheme.nodata)
     _, names, style = class_cog_files(destination)
     if not names.is_file():
@@ -92,12 +93,15 @@ def write_class_cog(
     return [destination, names, style]
 
 
-def write_score_cog(spool: RasterSpool, destination: Path, *, tags: Mapping[str, str]) -> list[Path]:
-    """Write a confidence raster: 1…255 = round(255·p), 0 = nodata; overviews by average of valid pixels.
+def write_score_cog(
+    spool: RasterSpool, destination: Path, *, bands: Sequence[str], tags: Mapping[str, str]
+) -> list[Path]:
+    """Write a raster of scores: 1…255 = round(255·score), 0 = nodata; overviews by average of valid pixels.
 
     Args:
-        spool: uint8 (row, col).
+        spool: uint8.
         destination: the `.tif`; its folder exists.
+        bands: description of each band of the spool.
         tags: metadata items.
 
     Returns:
@@ -109,14 +113,18 @@ def write_score_cog(spool: RasterSpool, destination: Path, *, tags: Mapping[str,
     """
     if spool.dtype != np.uint8:
         raise ValueError(f"spool of {spool.dtype} is not a score raster of uint8.")
-    band = [
-        _text("Description", "confidence"),
-        _text("NoDataValue", "0"),
-        _text("ColorInterp", "Gray"),
-        _text("Offset", "0"),
-        _text("Scale", repr(1 / 255)),
+    described = [
+        [
+            _text("Description", name),
+            _text("NoDataValue", "0"),
+            # GeoTIFF knows one gray channel; of more GDAL would tell in a file beside it.
+            _text("ColorInterp", "Gray" if number == 0 else "Undefined"),
+            _text("Offset", "0"),
+            _text("Scale", repr(1 / 255)),
+        ]
+        for number, name in enumerate(bands)
     ]
-    _copy(spool, destination, band, tags, overviews="AVERAGE")
+    _copy(spool, destination, described, tags, overviews="AVERAGE")
     _read_back(spool, destination, nodata=0)
     beside = destination.with_name(f"{destination.name}.aux.xml")
     return [destination, *([beside] if beside.is_file() else [])]
@@ -139,7 +147,7 @@ def class_counts(source: RasterSpool | ClassRaster, scheme: ClassScheme) -> dict
 
 
 def _copy(
-    spool: RasterSpool, destination: Path, band: list[Element], tags: Mapping[str, str], *, overviews: str
+    spool: RasterSpool, destination: Path, bands: list[list[Element]], tags: Mapping[str, str], *, overviews: str
 ) -> None:
     """Describe the spool by a VRT beside it, and let the COG driver copy that."""
     # Raw bands may only be read beside the VRT that names them.
@@ -149,8 +157,9 @@ def _copy(
             posix.disk_errors("raster", destination, spool.size_bytes),
             rasterio.Env(GDAL_PAM_ENABLED="YES"),
         ):
-            view.write_bytes(tostring(_vrt(spool, band, tags), encoding="utf-8"))
+            view.write_bytes(tostring(_vrt(spool, bands, tags), encoding="utf-8"))
             rasterio.shutil.copy(view, destination, driver="COG", OVERVIEW_RESAMPLING=overviews, **_COG_OPTIONS)
+        failpoint("cog")
     except (RasterioError, CPLE_BaseError) as error:
         free = posix.free_bytes(destination.parent)
         raise OutputError(
@@ -176,13 +185,14 @@ def _read_back(spool: RasterSpool, destination: Path, *, nodata: int) -> None:
                     f"{spool.grid.crs.name!r}; GeoTIFF cannot express it: warp the input to another CRS."
                 )
             told = (dataset.transform, dataset.shape, dataset.nodata, dataset.dtypes, dataset.count)
-            meant = (spool.grid.transform, spool.grid.shape, nodata, (spool.dtype.name,), 1)
+            meant = (spool.grid.transform, spool.grid.shape, nodata, (spool.dtype.name,) * spool.bands, spool.bands)
             if told != meant:
                 raise OutputError(f"raster {destination} reads back as {told} instead of {meant}.")
             levels = len(dataset.overviews(1))
             for window in row_bands(spool.grid):
-                if not np.array_equal(dataset.read(1, window=_box(window)), spool.read(window)):
-                    raise OutputError(f"raster {destination} reads back with other pixels in {window}; disk full?")
+                for band in range(spool.bands):
+                    if not np.array_equal(dataset.read(band + 1, window=_box(window)), spool.read(window, band)):
+                        raise OutputError(f"raster {destination} reads back with other pixels in {window}; disk full?")
         for level in range(levels):
             _read_through(destination, spool.grid, level)
     except RasterioError as error:
@@ -193,14 +203,15 @@ def _read_through(destination: Path, grid: Grid, level: int) -> None:
     """Decode all blocks of an overview."""
     with rasterio.open(destination, OVERVIEW_LEVEL=level, NUM_THREADS="ALL_CPUS") as dataset:
         for window in row_bands(replace(grid, width=dataset.width, height=dataset.height)):
-            dataset.read(1, window=_box(window))
+            for band in dataset.indexes:
+                dataset.read(band, window=_box(window))
 
 
 def _box(window: Window) -> RasterioWindow:
     return RasterioWindow(window.col_off, window.row_off, window.width, window.height)
 
 
-def _vrt(spool: RasterSpool, band: list[Element], tags: Mapping[str, str]) -> Element:
+def _vrt(spool: RasterSpool, bands: list[list[Element]], tags: Mapping[str, str]) -> Element:
     """The spool as GDAL sees it (https://gdal.org/en/stable/drivers/raster/vrt.html, raw bands)."""
     grid, item = spool.grid, spool.dtype.itemsize
     root = Element("VRTDataset", rasterXSize=str(grid.width), rasterYSize=str(grid.height))
@@ -210,14 +221,19 @@ def _vrt(spool: RasterSpool, band: list[Element], tags: Mapping[str, str]) -> El
     software = {"TIFFTAG_SOFTWARE": f"geoseg {__version__}", "AREA_OR_POINT": "Area"}
     for key, value in {**software, **tags}.items():
         metadata.append(_text("MDI", value, key=key))
-    raw = SubElement(
-        root, "VRTRasterBand", dataType=_GDAL_TYPES[spool.dtype.name], band="1", subClass="VRTRawRasterBand"
-    )
-    raw.extend(band)
-    raw.append(_text("SourceFilename", spool.path.name, relativeToVRT="1"))
-    layout = {"ImageOffset": 0, "PixelOffset": item, "LineOffset": item * grid.width}
-    raw.extend(_text(name, str(value)) for name, value in layout.items())
-    raw.append(_text("ByteOrder", "LSB"))
+    for number, band in enumerate(bands):
+        raw = SubElement(
+            root,
+            "VRTRasterBand",
+            dataType=_GDAL_TYPES[spool.dtype.name],
+            band=str(number + 1),
+            subClass="VRTRawRasterBand",
+        )
+        raw.extend(band)
+        raw.append(_text("SourceFilename", spool.path.name, relativeToVRT="1"))
+        layout = {"ImageOffset": number * spool.band_bytes, "PixelOffset": item, "LineOffset": item * grid.width}
+        raw.extend(_text(name, str(value)) for name, value in layout.items())
+        raw.append(_text("ByteOrder", "LSB"))
     return root
 
 

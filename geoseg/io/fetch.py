@@ -10,7 +10,7 @@ import http.client
 import ssl
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,20 @@ def fetch(url: str, path: Path, *, max_bytes: int) -> None:
             draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def answered(url: str, headers: Mapping[str, str], *, timeout_s: float) -> Iterator[Any]:
+    """An answer whose body is to be read, as `urllib` gives it; what goes wrong meanwhile is told in one line.
+
+    Raises:
+        InputMissingError, PolicyError, InputError, TemporaryError: see `fetch`.
+    """
+    request = _request(url)
+    for name, value in headers.items():
+        request.add_header(name, value)
+    with _web_errors(url), _opener().open(request, timeout=timeout_s) as answer:
+        yield answer
 
 
 def check_url(url: str) -> None:

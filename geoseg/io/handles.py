@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import warnings
 from collections import OrderedDict
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,31 @@ from rasterio.vrt import WarpedVRT
 
 from geoseg.errors import InputError
 from geoseg.grid import Grid
+from geoseg.io.limits import spare_files
+from geoseg.io.ranges import WebFile
+from geoseg.io.remote import confirm, is_remote, open_remote
 from geoseg.io.scene import BandSource
 
 MAX_OPEN = 64
+"""Bands a thread keeps open: fewer where the process may not open many files, see `_spare`."""
+
+
+@dataclass
+class _Open:
+    """A file, and what sees it through another grid."""
+
+    datasets: list[Any]
+    file: WebFile | None = None
+    """Behind the datasets, where it stands on a server."""
+
+    def close(self) -> None:
+        for dataset in reversed(self.datasets):
+            dataset.close()
 
 
 class _Handles(threading.local):
     def __init__(self) -> None:
-        self.open: OrderedDict[tuple[Any, ...], list[Any]] = OrderedDict()
+        self.open: OrderedDict[tuple[Any, ...], _Open] = OrderedDict()
 
 
 _handles = _Handles()
@@ -32,12 +51,14 @@ _handles = _Handles()
 def dataset_for(band: BandSource, grid: Grid) -> Any:
     """The open dataset to read a band from: the file itself, or the file seen through the scene's grid.
 
-    The handle belongs to the calling thread and is closed when more than `MAX_OPEN` others were used since.
+    The handle belongs to the calling thread and is closed when more than `MAX_OPEN` others were used since. What is
+    read from it counts only within `trusted`.
 
     Raises:
         InputError: the file cannot be opened (any more).
+        GeosegError: a server does not give it, see `geoseg.io.ranges.look_at`.
     """
-    return _chain(band, grid)[1 if band.warped else 0]
+    return _chain(band, grid).datasets[1 if band.warped else 0]
 
 
 def presence_for(band: BandSource, grid: Grid) -> Any:
@@ -47,8 +68,9 @@ def presence_for(band: BandSource, grid: Grid) -> Any:
 
     Raises:
         InputError: the file cannot be opened (any more).
+        GeosegError: a server does not give it, see `geoseg.io.ranges.look_at`.
     """
-    chain = _chain(band, grid)
+    chain = _chain(band, grid).datasets
     if not band.warped or band.nearest:
         return chain[-1]
     if len(chain) == 2:  # on the same open file, whose blocks are decoded once for both
@@ -56,25 +78,49 @@ def presence_for(band: BandSource, grid: Grid) -> Any:
     return chain[2]
 
 
-def _chain(band: BandSource, grid: Grid) -> list[Any]:
-    """The file and what sees it through another grid."""
-    key = (band.path, _version(band.path), band.validity, (grid, band.nearest) if band.warped else None)
+@contextmanager
+def trusted(band: BandSource, grid: Grid) -> Iterator[None]:
+    """Reads in the block count only when it ends: a server's failure inside GDAL may have become pixels.
+
+    Raises:
+        GeosegError: why a server did not give a part of the file; the handle is closed.
+    """
+    found = _chain(band, grid)
+    try:
+        yield
+    finally:
+        if found.file is not None and found.file.failures:
+            _handles.open.pop(_key(band, grid), found).close()
+            confirm(found.file)
+
+
+def _key(band: BandSource, grid: Grid) -> tuple[Any, ...]:
+    return (band.path, _version(band.path), band.validity, (grid, band.nearest) if band.warped else None)
+
+
+def _chain(band: BandSource, grid: Grid) -> _Open:
+    key = _key(band, grid)
     if key in _handles.open:
         _handles.open.move_to_end(key)
         return _handles.open[key]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            chain = [rasterio.open(band.path)]
+            chain = _Open(*open_remote(band.path)) if is_remote(band.path) else _Open([rasterio.open(band.path)])
             if band.warped:
-                chain.append(_seen_through(chain[0], band, grid))
+                chain.datasets.append(_seen_through(chain.datasets[0], band, grid))
     except RasterioIOError as error:
         raise InputError(f"{band.path} cannot be opened: {error}") from error
     _handles.open[key] = chain
-    while len(_handles.open) > MAX_OPEN:
+    while len(_handles.open) > min(MAX_OPEN, _spare()):
         _, oldest = _handles.open.popitem(last=False)
-        _close(oldest)
+        oldest.close()
     return chain
+
+
+def _spare() -> int:
+    """Handles a thread may keep so that all threads together stay within what the process may open; at least one."""
+    return max(1, spare_files() // max(1, threading.active_count()))
 
 
 def _version(path: str) -> tuple[int, int, int]:
@@ -89,12 +135,7 @@ def _version(path: str) -> tuple[int, int, int]:
 def close_all() -> None:
     """Close the calling thread's handles."""
     while _handles.open:
-        _close(_handles.open.popitem()[1])
-
-
-def _close(chain: list[Any]) -> None:
-    for dataset in reversed(chain):
-        dataset.close()
+        _handles.open.popitem()[1].close()
 
 
 def _seen_through(dataset: Any, band: BandSource, grid: Grid) -> Any:

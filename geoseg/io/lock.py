@@ -125,8 +125,22 @@ class OutputLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Release the lock, unless `--break-lock` of another run has taken it away."""
-        if self._content() == self.holder.to_bytes():
+        if self.held():
             self.path.unlink(missing_ok=True)
+
+    def check(self) -> None:
+        """See that the lock is still ours, before anything is replaced.
+
+        Raises:
+            OutputExistsError: another run took it with `--break-lock`.
+        """
+        if not self.held():
+            who = _name(Holder.from_bytes(self._content() or b""))
+            raise OutputExistsError(f"lock {self.path} was broken by {who}; nothing was published, run again.")
+
+    def held(self) -> bool:
+        """True while the lock is ours: `--break-lock` of another run may take it."""
+        return self._content() == self.holder.to_bytes()
 
     def _content(self) -> bytes | None:
         try:

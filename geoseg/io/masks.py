@@ -34,6 +34,7 @@ from geoseg.io.burn import burned
 from geoseg.io.handles import dataset_for
 from geoseg.io.mask_check import check_values, read_stored, refuse_without_rule
 from geoseg.io.raster import check_budget, check_file, place
+from geoseg.io.remote import is_remote
 from geoseg.io.scene import BandSource, Validity
 from geoseg.quality import PRIORITY, REASONS, RULES, MaskRequest, QualityRule, code_of, rule_of, worst
 
@@ -87,6 +88,8 @@ def open_mask(request: MaskRequest, grid: Grid, *, assume_crs: str | None = None
     if request.file is None:
         raise ValueError("the product's own layers are requested: name one of them.")
     path = Path(request.file)
+    if is_remote(request.file):
+        raise InputError(f"mask {request.file} is on a server; download it, masks are read from files.")
     local = path.exists()
     if local and path.is_dir():
         return _polygons(path, request, grid, "a folder")

@@ -11,6 +11,7 @@ import shapely
 from pyogrio import errors as ogr
 from pyogrio.raw import write_arrow
 
+from geoseg.io.failpoint import failpoint
 from geoseg.io.polygon_rows import SCHEMA, StoredPolygons
 from geoseg.style import vector_qml
 
@@ -34,7 +35,7 @@ def write_ogr(polygons: StoredPolygons, path: Path, layer: str, about: Mapping[s
         OGR_ERRORS: GDAL refuses.
     """
     suffix = path.suffix.lower()
-    batches = _bendable(polygons) if suffix == ".geojson" else polygons.batches()
+    batches = _counted(_bendable(polygons) if suffix == ".geojson" else polygons.batches())
     write_arrow(
         pa.RecordBatchReader.from_batches(SCHEMA, batches),
         path,
@@ -46,6 +47,13 @@ def write_ogr(polygons: StoredPolygons, path: Path, layer: str, about: Mapping[s
     )
     if suffix == ".gpkg":
         _add_style(path, layer, vector_qml(polygons.scheme))
+
+
+def _counted(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same batches, each a moment at which the writer may die."""
+    for batch in batches:
+        yield batch
+        failpoint("vector")
 
 
 def _options(suffix: str, layer: str, about: dict[str, str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import InputError
 from geoseg.grid import Window
-from geoseg.io.handles import dataset_for
+from geoseg.io.handles import dataset_for, trusted
 from geoseg.io.sample import aoi_window
 from geoseg.io.scene import BandSource, Scene, path_name
 from geoseg.model.normalize import reflectance
@@ -63,9 +63,10 @@ def small_image(
 def _small_plane(scene: Scene, band: BandSource, window: Window, shape: tuple[int, int]) -> Any:
     dataset = dataset_for(band, scene.grid)
     try:
-        return dataset.read(
-            band.index, window=_spot(window), out_shape=shape, resampling=Resampling.average, masked=True
-        )
+        with trusted(band, scene.grid):
+            return dataset.read(
+                band.index, window=_spot(window), out_shape=shape, resampling=Resampling.average, masked=True
+            )
     except RasterioIOError as error:
         cause = str(error.__cause__ or error).strip().splitlines()[0]
         raise InputError(

@@ -2,17 +2,14 @@
 
 Everything is made in a work folder on the same file system. Publishing removes the old record first and writes the
 new one last, so that a crash leaves the old output, the new one, or files without a record; never a record that
-lies about the files beside it.
+lies about the files beside it. Finished tiles in the work folder outlive a run that fails, for the next one.
 """
 
 from __future__ import annotations
 
-import glob
-import hashlib
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,10 +27,13 @@ from geoseg.io.record import (
     read_record,
     recorded,
     records_beside,
+    shown,
     sizes_match,
     verify_record,
     with_record,
 )
+from geoseg.io.tile_file import TileFolder
+from geoseg.io.work_folder import WorkFolder
 
 _log = logging.getLogger(__name__)
 
@@ -45,13 +45,13 @@ _APPENDED = {".tif": (".ovr", ".msk", ".aux.xml"), ".gpkg": ("-journal", "-wal",
 _REPLACING = {".tif": (".tfw", ".wld"), ".shp": (".qix", ".sbn", ".sbx", ".cpg")}
 _STYLE = ".qml"
 """QGIS looks for STEM.qml whatever the suffix, so outputs of one stem may share it."""
-_SHOWN_DIFFERENCES = 3
 
 
 class Publication:
     """All files of one run, published together; a context manager.
 
-    Without `commit`, or with an exception, leaving it removes the work folder and leaves the old output as it was.
+    Without `commit`, or with an exception, leaving it leaves the old output as it was; of the work folder only
+    finished tiles stay, which the next run of the same key finds.
 
     Args:
         out_dir: where the files will stand; created if missing.
@@ -59,11 +59,12 @@ class Publication:
         key: what the result depends on, plain JSON; equal key = equal result.
         overwrite: replace a finished output of another key, and files without record.
         break_lock: take the lock from a holder who may be alive.
+        restart: discard the tiles of interrupted runs.
         names: final names of all files that the run makes, without the record.
+        tiles_key: the part of the key that tiles depend on, plain JSON; None: there are no tiles.
 
     Attributes:
         up_to_date: True when the output already stands, complete and of this key: there is nothing to do.
-        work: the work folder, for intermediate files.
     """
 
     def __init__(
@@ -74,29 +75,31 @@ class Publication:
         *,
         overwrite: bool = False,
         break_lock: bool = False,
+        restart: bool = False,
         names: Sequence[str],
+        tiles_key: Mapping[str, Any] | None = None,
     ) -> None:
         for name in (record_name, *names):
             check_name(name)
         if len({record_name, *names}) != len(names) + 1:
             raise ValueError(f"output names {[record_name, *names]} repeat.")
-        self.up_to_date = False
+        self.up_to_date = self._published = False
         self.key: dict[str, Any] = json.loads(json.dumps(key, allow_nan=False))
         self._folder, self._names, self._record = out_dir, tuple(names), out_dir / record_name
-        self._overwrite, self._break_lock = overwrite, break_lock
-        self._prefix = f".{record_name.removesuffix('.json')}.geoseg"
-        digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:12]
-        self.work = out_dir / f"{self._prefix}-{digest}"
-        self._staged = self.work / "staged"
-        self._unfinished = out_dir / f"{self._prefix}.unfinished"
+        self._overwrite, self._restart = overwrite, restart
+        prefix = f".{record_name.removesuffix('.json')}.geoseg"
+        self._lock = OutputLock(out_dir / f"{prefix}.lock", break_lock)
+        self._work = WorkFolder(out_dir, prefix, self.key, tiles_key)
+        self._staged = self._work.staged
+        self._unfinished = out_dir / f"{prefix}.unfinished"
         self._cleanup = ExitStack()
 
     def __enter__(self) -> Self:
         """Look at what is there, take the lock, make the work folder.
 
         Raises:
-            OutputExistsError: the output exists with another key, or is nobody's, or is locked, or the folder
-                cannot be created.
+            OutputExistsError: the output exists with another key, or is nobody's, or is locked, or interrupted work
+                of another key lies there, or the folder cannot be created.
             OutputError: the disk is full.
         """
         with posix.disk_errors("output folder", self._folder):
@@ -105,20 +108,30 @@ class Publication:
                 return self
             self._folder.mkdir(parents=True, exist_ok=True)
             with ExitStack() as stack:
-                stack.enter_context(self._lock())
+                stack.enter_context(self._lock)
                 if self._stands():  # another run may have finished while we looked
                     return self
-                self._clear_work()
-                stack.callback(self._clear_work)
-                self._staged.mkdir(parents=True)
+                stack.callback(self._close_work)
+                self._work.open(restart=self._restart)
+                failpoint("plan")
                 self._cleanup = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove the work folder, release the lock."""
+        """Remove the work folder but for its tiles, release the lock."""
         self._cleanup.close()
+
+    @property
+    def work(self) -> Path:
+        """The work folder, for intermediate files."""
+        return self._work.path
+
+    @property
+    def tiles(self) -> TileFolder:
+        """Finished tiles, an interrupted run's and our own."""
+        return TileFolder(self._work.tiles, self._work.digest)
 
     def stage(self, name: str) -> Path:
         """Where to write the file that will be published under a name.
@@ -139,6 +152,7 @@ class Publication:
 
         Raises:
             OutputError: the disk refuses; the old output stands unless its replacement had begun.
+            OutputExistsError: another run has broken our lock.
             ValueError: staged and announced files differ.
         """
         with posix.disk_errors("publishing into", self._folder):
@@ -148,6 +162,7 @@ class Publication:
             draft.write_text(json.dumps(document, indent=1, ensure_ascii=False), "utf-8")
             posix.sync_file(draft)
             failpoint("publish:staged")
+            self._lock.check()
             self._withdraw_others(entries)
             self._withdraw_old()
             failpoint("publish:record-removed")
@@ -160,6 +175,7 @@ class Publication:
             draft.replace(self._record)
             posix.sync_folder(self._folder)
             self._unfinished.unlink()
+            self._published = True
 
     def _stands(self) -> bool:
         """Decide by what stands in the folder: True = nothing to do, False = go.
@@ -177,10 +193,8 @@ class Publication:
             if self.up_to_date or self._overwrite:
                 return self.up_to_date
             lines = key_differences(key, self.key) or ["files: the record lacks some of those asked for"]
-            shown = "; ".join(lines[:_SHOWN_DIFFERENCES])
-            more = f" and {len(lines) - _SHOWN_DIFFERENCES} more" if len(lines) > _SHOWN_DIFFERENCES else ""
             raise OutputExistsError(
-                f"output {self._record} exists, made with other settings ({shown}{more}); "
+                f"output {self._record} exists, made with other settings ({shown(lines)}); "
                 f"pass --overwrite to replace it, or choose another -o."
             )
         ours = set() if self._overwrite else self._left_by_crash() | self._shared_styles()
@@ -217,24 +231,17 @@ class Publication:
             return set()
         return set(self._unfinished.read_text("utf-8").splitlines())
 
-    def _lock(self) -> OutputLock:
-        return OutputLock(self._folder / f"{self._prefix}.lock", self._break_lock)
-
-    def _work_folders(self) -> list[Path]:
-        return list(self._folder.glob(f"{glob.escape(self._prefix)}-{'[0-9a-f]' * 12}"))
-
-    def _clear_work(self) -> None:
-        """We hold the lock, so every work folder of this record is ours or a dead run's."""
-        for folder in self._work_folders():
-            shutil.rmtree(folder)
+    def _close_work(self) -> None:
+        if self._lock.held():  # else the folder is another run's now
+            self._work.close(keep=not self._published)
 
     def _tidy(self) -> None:
         """Remove what a run left that died between its record and its end."""
-        if not (self._unfinished.exists() or self._work_folders()):
+        if not (self._unfinished.exists() or self.work.exists()):
             return
         try:
-            with self._lock():
-                self._clear_work()
+            with self._lock:
+                self._work.close(keep=False)
                 self._unfinished.unlink(missing_ok=True)
         except OutputExistsError:
             _log.debug("left %s to the run that holds its lock", self._folder)

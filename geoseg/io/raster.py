@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,10 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOEr
 
 from geoseg.errors import InputError, InputMissingError
 from geoseg.grid import Grid
-from geoseg.io.scene import Validity
+from geoseg.io.remote import confirm, is_remote, open_remote, pinned
+from geoseg.io.scene import Validity, path_name
 from geoseg.io.tiff import check_tiff, strip_rows
+from geoseg.io.vrt import check_vrt
 
 MAX_BLOCK_BYTES = 2 * 2**30
 _SMALL_BLOCK_BYTES = 64 * 2**20
@@ -60,18 +64,20 @@ def describe(path: str, *, assume_crs: str | None = None) -> RasterFile:
     """Open a raster, collect its facts, close it.
 
     Args:
-        path: a file, or a GDAL virtual path (`/vsizip/…`).
+        path: a file, a GDAL virtual path (`/vsizip/…`), or the address of a file on a web server.
         assume_crs: CRS for a file that carries none.
 
     Raises:
         InputMissingError: no such file, or no permission.
         InputError: not a raster, or one whose pixels have no known place or no plain numbers.
+        PolicyError, TemporaryError: a server refuses or fails, see `geoseg.io.ranges.look_at`.
     """
     check_file(path)
+    path = pinned(path) if is_remote(path) else path
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path) as dataset:
+            with opened(path) as dataset:
                 return _facts(path, dataset, assume_crs)
     except RasterioIOError as error:
         raise InputError(f"{path} cannot be read as a raster: {_first_line(error)}") from error
@@ -79,12 +85,33 @@ def describe(path: str, *, assume_crs: str | None = None) -> RasterFile:
         raise InputError(f"{path} is unusable: {_first_line(error)}") from error
 
 
-def check_file(path: str) -> None:
-    """Refuse what must not even be opened: missing paths, folders, pipes, empty files, broken TIFFs.
+@contextmanager
+def opened(path: str) -> Iterator[Any]:
+    """A raster for a short look, here or on a server, which must have given all that was read in the block.
 
     Raises:
-        InputMissingError: no such path, or not readable.
-        InputError: no regular file, an empty one, or a TIFF that is cut short.
+        RasterioIOError: no raster.
+        GeosegError: see `geoseg.io.ranges.look_at`.
+    """
+    if not is_remote(path):
+        with rasterio.open(path) as dataset:
+            yield dataset
+        return
+    (dataset,), file = open_remote(path)
+    try:
+        with dataset:
+            yield dataset
+    finally:
+        confirm(file)
+
+
+def check_file(path: str) -> None:
+    """Refuse what must not even be opened: missing paths, folders, pipes, empty files, broken TIFFs and VRTs.
+
+    Raises:
+        InputMissingError: no such path, or not readable, or a source of a VRT is missing.
+        InputError: no regular file, an empty one, or a TIFF that is cut short, or an unusable VRT.
+        PolicyError: a VRT that reads what nobody named, see `geoseg.io.vrt`.
     """
     if path.startswith("/vsi") or "://" in path:
         return
@@ -102,6 +129,7 @@ def check_file(path: str) -> None:
     if not os.access(path, os.R_OK):
         raise InputMissingError(f"input {path} may not be read by this user; change its permissions.")
     check_tiff(path)
+    check_vrt(path)
 
 
 def _facts(path: str, dataset: Any, assume_crs: str | None) -> RasterFile:
@@ -109,7 +137,7 @@ def _facts(path: str, dataset: Any, assume_crs: str | None) -> RasterFile:
     check_budget(path, dataset)
     grid, notes = place(path, dataset, assume_crs)
     if _has_holes(dataset):
-        notes += (f"{Path(path).name} has blocks that were never written; without a nodata tag they are valid zeros",)
+        notes += (f"{path_name(path)} has blocks that were never written; without a nodata tag they are valid zeros",)
     colors = dataset.colorinterp
     alpha = [i for i, color in zip(dataset.indexes, colors, strict=True) if color == ColorInterp.alpha]
     flags = dataset.mask_flag_enums[0]
@@ -204,12 +232,12 @@ def place(path: str, dataset: Any, assume_crs: str | None) -> tuple[Grid, tuple[
         if dataset.gcps[0]:
             raise InputError(
                 f"{path} is placed by {len(dataset.gcps[0])} ground control points only; "
-                f"warp it first: gdalwarp -tps {Path(path).name} warped.tif"
+                f"warp it first: gdalwarp -tps {path_name(path)} warped.tif"
             )
         if dataset.rpcs is not None:
             raise InputError(
                 f"{path} is placed by RPCs only; orthorectify it first: gdalwarp -rpc -to RPC_DEM=dem.tif "
-                f"{Path(path).name} ortho.tif"
+                f"{path_name(path)} ortho.tif"
             )
         what = "no CRS and no transform" if dataset.crs is None else "a CRS but no transform"
         raise InputError(
@@ -223,7 +251,7 @@ def place(path: str, dataset: Any, assume_crs: str | None) -> tuple[Grid, tuple[
                 f"{path} has no CRS; pass --assume-crs EPSG:… if you know it, or set it with gdal_edit.py -a_srs."
             )
         crs = parse_crs(assume_crs)
-        notes.append(f"{Path(path).name} carries no CRS; {crs.name} assumed")
+        notes.append(f"{path_name(path)} carries no CRS; {crs.name} assumed")
     return Grid(crs, dataset.transform, dataset.width, dataset.height), tuple(notes)
 
 

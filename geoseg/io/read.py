@@ -16,7 +16,7 @@ from geoseg.arrays import Chip
 from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.io.burn import touched
-from geoseg.io.handles import dataset_for, presence_for
+from geoseg.io.handles import dataset_for, presence_for, trusted
 from geoseg.io.masks import masked
 from geoseg.io.scene import BandSource, Scene, path_name
 
@@ -34,6 +34,7 @@ def read_chip(scene: Scene, window: Window) -> Chip:
 
     Raises:
         InputError: a block of the file cannot be decoded; the message names the window.
+        TemporaryError: a server did not give it.
     """
     rows = _mirror(window.row_off, window.row_end, scene.grid.height)
     cols = _mirror(window.col_off, window.col_end, scene.grid.width)
@@ -114,9 +115,10 @@ def _read_file(
     dataset, seen = dataset_for(bands[0], scene.grid), presence_for(bands[0], scene.grid)
     spot = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
     try:
-        pixels = dataset.read([band.index for band in bands], window=spot)
-        stored = pixels if seen is dataset else seen.read([band.index for band in bands], window=spot)
-        usable = _usable(seen, bands[0], spot, stored) & np.isfinite(pixels)
+        with trusted(bands[0], scene.grid):
+            pixels = dataset.read([band.index for band in bands], window=spot)
+            stored = pixels if seen is dataset else seen.read([band.index for band in bands], window=spot)
+            usable = _usable(seen, bands[0], spot, stored) & _finite(pixels)
     except RasterioIOError as error:
         cause = str(error.__cause__ or error).strip().splitlines()[0]
         raise InputError(
@@ -130,7 +132,7 @@ def _read_file(
 def _usable(dataset: Any, band: BandSource, spot: RasterioWindow, pixels: NDArray[Any]) -> Bools:
     """(band, row, col) by the file's one rule; NaN and ±inf are never usable."""
     rule = band.validity
-    usable: Bools = np.isfinite(pixels)
+    usable: Bools = _finite(pixels)
     if rule.nodata is not None:
         if not np.isnan(rule.nodata):
             usable &= pixels != _as_stored(rule.nodata, pixels.dtype)
@@ -141,6 +143,11 @@ def _usable(dataset: Any, band: BandSource, spot: RasterioWindow, pixels: NDArra
     elif rule.mask:
         usable &= dataset.read_masks(1, window=spot) > 0
     return usable
+
+
+def _finite(pixels: NDArray[Any]) -> Bools:
+    """False for NaN and ±inf; integers need no look."""
+    return np.isfinite(pixels) if pixels.dtype.kind == "f" else np.ones(pixels.shape, bool)
 
 
 def _as_stored(nodata: float, dtype: np.dtype[Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ KEY = "geoseg:key"
 FILES = "geoseg:files"
 _ABSENT = object()
 _LARGEST_RECORD = 16 * 2**20
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,12 @@ def key_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]
         elif before != after:
             lines.append(f"{part}: {_short(before)} → {_short(after)}")
     return lines
+
+
+def shown(differences: Sequence[str]) -> str:
+    """The first few of many differences, on one line."""
+    more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+    return "; ".join(differences[:_SHOWN]) + more
 
 
 def _alike(before: Any, after: Any) -> bool:

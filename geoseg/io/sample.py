@@ -6,6 +6,7 @@ import hashlib
 import math
 import re
 import warnings
+from collections import deque
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -18,9 +19,13 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from geoseg.errors import InputError
 from geoseg.grid import Window
+from geoseg.io.ranges import fetch_range, look_at
 from geoseg.io.raster import check_file
 from geoseg.io.read import read_chip, touches_aoi
-from geoseg.io.scene import Scene
+from geoseg.io.remote import address_of, is_remote
+from geoseg.io.scene import Scene, path_name
+from geoseg.io.scratch import has_large_blocks
+from geoseg.io.vrt import is_vrt
 
 LATTICE = 5
 DENSE = 20
@@ -29,6 +34,8 @@ SIDE = 128
 _WHOLE = 8 * 2**20
 _PIECES = 256
 _PIECE = 16 * 2**10
+_LOOKED_INTO = 64
+"""Files whose bytes are read; of more, as a VRT may have thousands, size and time tell enough."""
 _ADDED = {"Histograms", "Description"}
 """What GDAL writes into a sidecar beside statistics; descriptions repeat the file's own, or rename bands, whose names
 are in every key anyway."""
@@ -38,15 +45,18 @@ _VIRTUAL = re.compile(r"^(/vsi[a-z0-9_]+/)+")
 def sample_pixels(scene: Scene) -> NDArray[Any]:
     """Stored numbers (band, pixel) of valid pixels from a 5 × 5 lattice of small windows over the area of interest.
 
-    A lattice that meets no valid pixel is followed by one of 20 × 20. Empty when that meets none either.
+    A lattice that meets no valid pixel is followed by one of 20 × 20. Empty when that meets none either. Of files
+    that are decoded as a whole for each window only the diagonals of the lattices are read.
     """
     pixels: NDArray[Any] = np.empty((len(scene.bands), 0), scene.dtype)
     frame = aoi_window(scene)
     if frame is None:
         return pixels
     seen: list[Window] = []
+    tall = has_large_blocks(scene)
     for places in (LATTICE, DENSE):
-        windows = [w for w in _lattice(frame, places) if w not in seen and touches_aoi(scene, w)]
+        places_asked = _diagonal(frame, places) if tall else _lattice(frame, places)
+        windows = [w for w in places_asked if w not in seen and touches_aoi(scene, w)]
         chips = (read_chip(scene, window) for window in windows)
         pixels = np.concatenate([pixels, *(chip.data[:, chip.valid] for chip in chips)], axis=1)
         if pixels.size:
@@ -81,35 +91,61 @@ def _lattice(frame: Window, places: int) -> list[Window]:
     return [Window(frame.col_off + col, frame.row_off + row, across, down) for row in rows for col in cols]
 
 
+def _diagonal(frame: Window, places: int) -> list[Window]:
+    windows = _lattice(frame, places)
+    across = len({window.col_off for window in windows})
+    return windows[:: across + 1]
+
+
 def fingerprint(path: str) -> dict[str, Any]:
     """Size and digest of an input: of all its bytes up to 8 MiB, else of 256 pieces spread evenly.
 
     Files that change what is read count, too: `.msk`, `.aux.xml`, the sources of a VRT. Overviews do not, since they
     are never read for a result; nor do statistics and histograms in an `.aux.xml`, which a look with QGIS or
-    `gdalinfo -stats` leaves there; nor do modification times, since copies have others.
+    `gdalinfo -stats` leaves there; nor do modification times, since copies have others, but for the sources of a
+    VRT of more than `_LOOKED_INTO` files. Of a file on a server, whose address is told without its query, count
+    `ETag`, `Last-Modified` and the first bytes; where it gives neither of the two, 16 pieces.
 
     Raises:
         InputError: a GDAL virtual path with no file of this computer behind it, or a source that is none.
         InputMissingError: a source of a VRT is missing.
+        GeosegError: a server does not give the file, see `geoseg.io.ranges.look_at`.
     """
     digest = hashlib.blake2b(digest_size=16)
-    total = sum(_digest_file(file, digest) for file in _behind(path))
+    if is_remote(path):
+        return {"name": path_name(path)} | _of_server(address_of(path), digest)
+    files = _behind(path)
+    digested = files if len(files) <= _LOOKED_INTO else files[:1]
+    total = sum(_digest_file(file, digest) for file in digested)
+    for file in files[len(digested) :]:
+        status = file.stat()
+        digest.update(f"{file.name}:{status.st_size}:{status.st_mtime_ns}:".encode())
+        total += status.st_size
     return {"name": Path(path).name, "bytes": total, "blake2b": digest.hexdigest()}
+
+
+def _of_server(url: str, digest: Any) -> dict[str, Any]:
+    state, begin = look_at(url)
+    digest.update(begin)
+    if state.etag is None and state.modified is None:
+        for start in np.linspace(0, max(0, state.size - _PIECE), 16).astype(int).tolist():
+            digest.update(fetch_range(url, start, start + _PIECE, state))
+    return {"bytes": state.size, "etag": state.etag, "modified": state.modified, "blake2b": digest.hexdigest()}
 
 
 def _behind(path: str) -> list[Path]:
     """Files on disk that a path stands for, itself first; for `/vsizip/a.zip/b.tif` the archive."""
     found: dict[Path, None] = {}
-    waiting = [path]
+    waiting = deque([path])
     while waiting:
-        name = waiting.pop(0)
+        name = waiting.popleft()
         file = _on_disk(name)
         if file in found:
             continue
         found[file] = None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            if _is_vrt(file):
+        if is_vrt(file):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 with rasterio.open(name) as dataset:
                     waiting += dataset.files[1:]
         waiting += [f"{file}{suffix}" for suffix in (".msk", ".aux.xml") if Path(f"{file}{suffix}").is_file()]
@@ -117,17 +153,17 @@ def _behind(path: str) -> list[Path]:
 
 
 def _on_disk(path: str) -> Path:
-    check_file(path)
+    """The file, or the archive around it.
+
+    Raises:
+        InputMissingError, InputError: there is none.
+    """
     plain = Path(_VIRTUAL.sub("", path))
     file = next((place for place in (plain, *plain.parents) if place.is_file()), None)
     if file is None:
+        check_file(path)
         raise InputError(f"input {path} is no file of this computer; download it first.")
     return file
-
-
-def _is_vrt(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(256).lstrip().startswith(b"<VRTDataset")
 
 
 def _digest_file(path: Path, digest: Any) -> int:

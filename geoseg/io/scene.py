@@ -15,6 +15,7 @@ import numpy as np
 from shapely import from_wkb, prepare
 
 from geoseg.arrays import Chip
+from geoseg.errors import without_secrets
 from geoseg.grid import Grid, Window
 
 if TYPE_CHECKING:
@@ -180,5 +181,5 @@ def _geometry(wkb: bytes) -> Geometry:
 
 
 def path_name(path: str) -> str:
-    """File name of a path or of a GDAL virtual path."""
-    return Path(path).name
+    """File name of a path, of a GDAL virtual path, or of an address (without its query)."""
+    return Path(without_secrets(path)).name

@@ -19,11 +19,11 @@ _BAND_PX = 2**23
 
 
 class RasterSpool:
-    """One band on a grid, written at random, without compression; a context manager that deletes its file.
+    """Bands on a grid, written at random, without compression; a context manager that deletes its file.
 
     Tile cores are not aligned to storage blocks, so a tiled TIFF would read, change and write every block several
-    times. Here each row of a core is one write. The file is filled at the start: what no core covers is nodata,
-    and a full disk shows before hours of work (a sparse or mapped file would die later, by a signal).
+    times. Here each row of a core is one write, band after band. The file is filled at the start: what no core covers
+    is nodata, and a full disk shows before hours of work (a sparse or mapped file would die later, by a signal).
 
     Memory: one fill buffer of 4 MiB. Not thread-safe: the coordinator alone writes.
 
@@ -32,18 +32,25 @@ class RasterSpool:
         grid: where the pixels lie.
         dtype: uint8 or uint16, say; stored little-endian.
         fill: value of pixels that no core covers.
+        bands: how many.
     """
 
-    def __init__(self, path: Path, grid: Grid, dtype: DTypeLike, fill: int) -> None:
+    def __init__(self, path: Path, grid: Grid, dtype: DTypeLike, fill: int, *, bands: int = 1) -> None:
         self.path = path
         self.grid = grid
         self.dtype = np.dtype(dtype).newbyteorder("<")
         self.fill = fill
+        self.bands = bands
         self._file: BinaryIO | None = None
 
     @property
     def size_bytes(self) -> int:
         """Length of the file."""
+        return self.bands * self.band_bytes
+
+    @property
+    def band_bytes(self) -> int:
+        """Length of one band."""
         return self.grid.width * self.grid.height * self.dtype.itemsize
 
     def __enter__(self) -> Self:
@@ -52,7 +59,7 @@ class RasterSpool:
         Raises:
             OutputError: the file cannot be created, or the disk cannot hold it and the raster made from it.
         """
-        needed, free = needed_bytes(self.grid, self.dtype), posix.free_bytes(self.path.parent)
+        needed, free = needed_bytes(self.grid, self.dtype, self.bands), posix.free_bytes(self.path.parent)
         if free < needed:
             raise OutputError(
                 f"writing {self.path} and the raster made from it needs {needed} bytes, {free} are free: "
@@ -78,27 +85,30 @@ class RasterSpool:
 
         Args:
             window: inside the grid.
-            array: (row, col), of the spool's type.
+            array: (row, col), or (band, row, col) for several bands, of the spool's type.
 
         Raises:
             ValueError: window outside the grid, or array of another shape or type.
             OutputError: the disk refuses.
         """
         self._check(window)
-        if array.shape != window.shape or array.dtype != self.dtype:
+        planes = array[None] if array.ndim == 2 else array
+        if planes.shape != (self.bands, *window.shape) or array.dtype != self.dtype:
             raise ValueError(
-                f"{array.dtype} array {array.shape} does not fit window {window.shape} of a {self.dtype} spool."
+                f"{array.dtype} array {array.shape} does not fit window {window.shape} of a {self.dtype} spool "
+                f"of {self.bands} bands."
             )
-        rows = np.ascontiguousarray(array, dtype=self.dtype)
         with posix.disk_errors("intermediate raster", self.path, self.size_bytes):
-            if window.width == self.grid.width:
-                self._write_at(window, 0, rows)
-                return
-            for row in range(window.height):
-                self._write_at(window, row, rows[row])
+            for band, plane in enumerate(planes):
+                rows = np.ascontiguousarray(plane, dtype=self.dtype)
+                if window.width == self.grid.width:
+                    self._write_at(window, 0, band, rows)
+                    continue
+                for row in range(window.height):
+                    self._write_at(window, row, band, rows[row])
 
-    def read(self, window: Window) -> NDArray[Any]:
-        """Pixels of a window, (row, col).
+    def read(self, window: Window, band: int = 0) -> NDArray[Any]:
+        """Pixels of a window of a band (0-based), (row, col).
 
         Raises:
             ValueError: window outside the grid.
@@ -109,7 +119,7 @@ class RasterSpool:
         with posix.disk_errors("intermediate raster", self.path, self.size_bytes):
             for row in range(window.height):
                 view = out[row].view(np.uint8).data
-                self._open_file.seek(self._offset(window, row))
+                self._open_file.seek(self._offset(window, row, band))
                 while view:
                     count = self._open_file.readinto(view)  # type: ignore[attr-defined]
                     if not count:
@@ -127,11 +137,12 @@ class RasterSpool:
         if window.intersection(self.grid.window) != window:
             raise ValueError(f"{window} is not inside the grid of {self.grid.width} × {self.grid.height} pixels.")
 
-    def _offset(self, window: Window, row: int) -> int:
-        return ((window.row_off + row) * self.grid.width + window.col_off) * self.dtype.itemsize
+    def _offset(self, window: Window, row: int, band: int) -> int:
+        pixel = (window.row_off + row) * self.grid.width + window.col_off
+        return band * self.band_bytes + pixel * self.dtype.itemsize
 
-    def _write_at(self, window: Window, row: int, pixels: NDArray[Any]) -> None:
-        self._open_file.seek(self._offset(window, row))
+    def _write_at(self, window: Window, row: int, band: int, pixels: NDArray[Any]) -> None:
+        self._open_file.seek(self._offset(window, row, band))
         self._write(pixels.reshape(-1).view(np.uint8).data)
 
     def _write(self, view: memoryview) -> None:
@@ -151,12 +162,12 @@ class RasterSpool:
         self.path.unlink(missing_ok=True)
 
 
-def needed_bytes(grid: Grid, dtype: DTypeLike) -> int:
+def needed_bytes(grid: Grid, dtype: DTypeLike, bands: int = 1) -> int:
     """Bytes of disk to ask for before a run: the spool, and as much again for the COG and its overviews.
 
     Pure noise would need a third more for the COG alone; whether it really fits is seen when it is read back.
     """
-    return 2 * grid.width * grid.height * np.dtype(dtype).itemsize
+    return 2 * bands * grid.width * grid.height * np.dtype(dtype).itemsize
 
 
 def row_bands(grid: Grid) -> Iterator[Window]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
 
 from geoseg.errors import DeviceError
+from geoseg.model.spec import ModelSpec
 from geoseg.model.versions import versions
 from geoseg.settings import PredictSettings
 
@@ -23,10 +27,15 @@ class Resolved:
     """cpu, cuda:0, mps, …"""
     precision: Literal["fp32", "bf16", "fp16"]
     batch_size: int
+    backend: Literal["torch", "openvino"] = "torch"
 
 
-def resolve(settings: PredictSettings) -> Resolved:
+def resolve(settings: PredictSettings, model: ModelSpec | None = None) -> Resolved:
     """Turn `auto` into facts of this machine.
+
+    Args:
+        settings: what the user asks for.
+        model: what is to be computed; None: a deep network.
 
     Raises:
         DeviceError: the asked device or precision is not available here.
@@ -44,17 +53,57 @@ def resolve(settings: PredictSettings) -> Resolved:
         raise DeviceError("--device mps: PyTorch sees no Apple GPU; try --device cpu.")
     precision = settings.precision
     if precision == "auto":
-        precision = "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp32"
+        # A single convolution waits for memory, not for arithmetic: bf16 would only cost digits.
+        deep = model is None or model.architecture.name != "linear"
+        precision = "bf16" if deep and _knows_bf16(device) else "fp32"
     if precision == "fp16" and device == "cpu":
         raise DeviceError("--precision fp16 needs a GPU; on a CPU take bf16 or fp32.")
     batch = settings.batch_size or (CPU_BATCH if device == "cpu" else ACCELERATOR_BATCH)
-    return Resolved(device, precision, batch)
+    return Resolved(device, precision, batch, _backend(settings, device))
+
+
+def visible_gpus(settings: PredictSettings) -> tuple[str, ...]:
+    """GPUs that worker processes share out, in CUDA's names; none without GPU or where the user named one."""
+    if settings.device not in {"auto", "cuda"} or not torch.cuda.is_available():
+        return ()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return tuple(named.split(",") if named else map(str, range(torch.cuda.device_count())))
+
+
+def _knows_bf16(device: str) -> bool:
+    """Whether bfloat16 is the faster arithmetic.
+
+    On CPUs only with instructions of its own (seen on AVX512-BF16: twice as fast as fp32); elsewhere it is emulated.
+    """
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported())
+    return device == "cpu" and bool(_bf16_instructions())
+
+
+def _bf16_instructions() -> list[str]:
+    known = {"AVX512_BF16": torch.cpu._is_avx512_bf16_supported, "AMX": torch.cpu._is_amx_tile_supported}  # noqa: SLF001
+    return [name for name, here in known.items() if here()]
+
+
+def _backend(settings: PredictSettings, device: str) -> Literal["torch", "openvino"]:
+    if settings.backend != "openvino":
+        return "torch"
+    if device != "cpu":
+        raise DeviceError(f"--backend openvino computes on the CPU, not on {device}; add --device cpu.")
+    if find_spec("openvino") is None:
+        raise DeviceError("--backend openvino: OpenVINO is not installed; pip install 'geoseg[openvino]'.")
+    return "openvino"
 
 
 def machine_key(resolved: Resolved) -> dict[str, str]:
     """What else bytes depend on: kind of device, instruction set or GPU model, precision, libraries (law 2)."""
     kind = resolved.device.partition(":")[0]
-    chip = torch.cuda.get_device_name(resolved.device) if kind == "cuda" else torch.backends.cpu.get_cpu_capability()
+    if kind == "cuda":
+        chip = torch.cuda.get_device_name(resolved.device)
+    else:
+        chip = "+".join([torch.backends.cpu.get_cpu_capability(), *_bf16_instructions()])
     # A GPU chooses its kernels by the batch's shape; the CPU takes chip by chip.
     batch = {} if kind == "cpu" else {"batch": str(resolved.batch_size)}
-    return {"device": kind, "processor": chip, "precision": resolved.precision, **batch, **versions()}
+    key = {"device": kind, "processor": chip, "precision": resolved.precision, "backend": resolved.backend}
+    own = {"openvino": metadata.version("openvino")} if resolved.backend == "openvino" else {}
+    return key | batch | versions() | own

@@ -3,37 +3,57 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from geoseg.arrays import Chip
 from geoseg.errors import ConfigError, DeviceError, ModelOutputError
+from geoseg.model.blocks import keep_freed_blocks
 from geoseg.model.build import build
 from geoseg.model.device import Resolved
 from geoseg.model.file import ModelRef, file_sha256, load_tensors
 from geoseg.model.graph import Graph
 from geoseg.model.normalize import shifts
+from geoseg.model.reduce import Reduction, reduce
+from geoseg.model.transfer import Answers, Transfer, transfer_for
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _single_thread = threading.local()
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What the batches of one call share."""
+
+    chips: Sequence[Chip]
+    gain: Tensor
+    """(1, band, 1, 1) on the device: reflectance = (DN + shift)·gain."""
+    shift: Tensor
+    finish: Callable[[Tensor, int], Mapping[str, Tensor]]
+    """Scores (class, row, col) of a chip and its number → what is kept of them, still on the device."""
 
 
 class Predictor:
     """A loaded model, bound to a device and to the bands of a scene; safe to call from several threads."""
 
     def __init__(self, graph: torch.nn.Module, resolved: Resolved) -> None:
-        self.graph = graph.eval().to(resolved.device).to(memory_format=torch.channels_last)
         self.device = torch.device(resolved.device)
+        self.graph = graph.eval().to(self.device).to(memory_format=torch.channels_last)
         self.dtype = _AUTOCAST.get(resolved.precision)
         self.batch_size = resolved.batch_size
         self.whole_batches = self.device.type != "cpu"
         """False: chip by chip. Kernels are chosen by shape, so only a fixed shape gives the same bytes for every
         batch size (law 2), and one thread gains nothing from larger batches."""
+        self.transfer: Transfer = transfer_for(self.device)
+        if self.device.type == "cpu":
+            keep_freed_blocks()
         self._events: list[str] = []
         self._lock = threading.Lock()
 
@@ -61,6 +81,10 @@ class Predictor:
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:300]
             raise ConfigError(f"model {ref.path}: its tensors do not fit its architecture: {reason}") from error
+        if resolved.backend == "openvino":
+            from geoseg.model.backend_openvino import compiled
+
+            network = compiled(network, len(ref.spec.bands), resolved.precision)
         return cls(Graph(network, ref.spec, bands), resolved)
 
     def scores(
@@ -77,22 +101,53 @@ class Predictor:
             ModelOutputError: the network answers NaN or infinity.
             DeviceError: one chip alone does not fit into the device's memory.
         """
+        answers = self._answers(chips, scale, offset, lambda scores, _: {"scores": scores})
+        return [answer["scores"] for answer in answers]
+
+    def reduced(
+        self,
+        chips: Sequence[Chip],
+        parts: Sequence[tuple[slice, slice]],
+        how: Reduction,
+        scale: Sequence[float],
+        offset: Sequence[float],
+    ) -> list[Answers]:
+        """Winning class and score layers of a part of each chip, in order; scores do not leave the device.
+
+        Args:
+            chips: see `scores`.
+            parts: rows and columns of each chip that count.
+            how: what is kept; the answers are those of `geoseg.model.reduce.reduce`.
+            scale: see `scores`.
+            offset: see `scores`.
+
+        Raises:
+            ModelOutputError: see `scores`.
+            DeviceError: see `scores`.
+        """
+        return self._answers(chips, scale, offset, lambda scores, i: reduce(scores[(slice(None), *parts[i])], how))
+
+    def _answers(
+        self,
+        chips: Sequence[Chip],
+        scale: Sequence[float],
+        offset: Sequence[float],
+        finish: Callable[[Tensor, int], Mapping[str, Tensor]],
+    ) -> list[Answers]:
         use_one_thread()
-        results: list[NDArray[np.float32] | None] = [None] * len(chips)
         gain, shift = (self._per_band(values) for values in (scale, shifts(scale, offset).tolist()))
+        call = _Call(chips, gain, shift, finish)
+        results: dict[int, Answers] = {}
         by_size = sorted(range(len(chips)), key=lambda i: chips[i].window.shape)
         for _, same in groupby(by_size, key=lambda i: chips[i].window.shape):
             waiting = list(same)
             while waiting:
-                size = self.batch_size
-                batch = [chips[i] for i in waiting[:size]]
-                answer = self._try(batch, gain, shift, size)
-                if answer is None:
-                    continue
-                for i, scores in zip(waiting[:size], answer, strict=False):
-                    results[i] = _checked(scores, chips[i])
-                del waiting[:size]
-        return [scores for scores in results if scores is not None]
+                size = self.batch_size if self.whole_batches else 1
+                found = self._try(call, waiting[:size], size)
+                if found is not None:
+                    results |= found
+                    del waiting[:size]
+        return [results[i] for i in range(len(chips))]
 
     def take_events(self) -> tuple[str, ...]:
         """What went differently from the plan (batches halved) since the last call; goes into the run's record."""
@@ -104,24 +159,22 @@ class Predictor:
     def _per_band(self, values: Sequence[float]) -> torch.Tensor:
         return torch.tensor(values, dtype=torch.float32, device=self.device).reshape(1, -1, 1, 1)
 
-    def _try(
-        self, batch: Sequence[Chip], gain: torch.Tensor, shift: torch.Tensor, size: int
-    ) -> NDArray[np.float32] | None:
-        """One batch, or None after halving the batch size because memory ran out."""
+    def _try(self, call: _Call, numbers: Sequence[int], size: int) -> dict[int, Answers] | None:
+        """Chips of one batch, or None after halving the batch size because memory ran out."""
         try:
-            return self._forward(batch, gain, shift, size)
+            return self._batch(call, numbers, size)
         except torch.OutOfMemoryError:
             # The traceback would keep the batch's tensors alive: only what follows the except block frees them.
             pass
         except RuntimeError as error:  # the CPU's allocator has no class of its own
             if "DefaultCPUAllocator" not in str(error):
                 raise
-            size = 1  # chip by chip, a smaller batch would not help
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         if size == 1:
+            window = call.chips[numbers[0]].window
             raise DeviceError(
-                f"one chip of {batch[0].window.width} × {batch[0].window.height} pixels does not fit into the memory "
+                f"one chip of {window.width} × {window.height} pixels does not fit into the memory "
                 f"of {self.device}; pass a smaller --chip or --device cpu."
             )
         with self._lock:
@@ -130,26 +183,39 @@ class Predictor:
                 self._events.append(f"out of memory on {self.device}: batch {size} halved to {self.batch_size}")
         return None
 
-    def _forward(
-        self, batch: Sequence[Chip], gain: torch.Tensor, shift: torch.Tensor, size: int
-    ) -> NDArray[np.float32]:
-        dn = np.stack([_for_torch(chip.data) for chip in batch])
-        present = np.stack([chip.present for chip in batch])
-        if self.whole_batches:
-            missing = size - len(batch)
-            dn, present = (np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for a in (dn, present))
-            parts = [slice(None)]
-        else:
-            parts = [slice(i, i + 1) for i in range(len(batch))]
-        with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
-            answers = [
-                self.graph(
-                    torch.from_numpy(dn[p]).to(self.device), torch.from_numpy(present[p]).to(self.device), gain, shift
-                )
-                for p in parts
-            ]
-            scores: NDArray[np.float32] = torch.cat(answers).cpu().numpy()
-        return scores
+    def _batch(self, call: _Call, numbers: Sequence[int], size: int) -> dict[int, Answers]:
+        """What is kept of each chip; a batch that is not full is filled up with its last chip."""
+        chips = [call.chips[i] for i in numbers]
+        padded = chips + chips[-1:] * (size - len(chips))
+        sent = self._stack([chip.data for chip in padded]), self._stack([chip.present for chip in padded])
+
+        def compute(batch: Sequence[Tensor]) -> dict[str, Tensor]:
+            with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+                scores = self.graph(*batch, call.gain, call.shift)
+                # A sum shows every NaN and infinity, in a tenth of the time that looking for them takes.
+                found = {"finite": scores.sum(dim=(1, 2, 3)).isfinite()}
+                for place, i in enumerate(numbers):
+                    found |= {f"{place} {name}": kept for name, kept in call.finish(scores[place], i).items()}
+            return found
+
+        found = self.transfer.run(sent, compute)
+        for chip, finite in zip(chips, found.pop("finite"), strict=False):
+            _check(chip, finite=bool(finite))
+        answers: dict[int, Answers] = {i: {} for i in numbers}
+        for key, kept in found.items():
+            place, _, name = key.partition(" ")
+            answers[numbers[int(place)]][name] = kept
+        return answers
+
+    def _stack(self, arrays: Sequence[NDArray[Any]]) -> Tensor:
+        """(batch, …) in a type that the device has, in the memory that it is sent from."""
+        if len(arrays) == 1:
+            return torch.from_numpy(_for_torch(arrays[0], self.device))[None]
+        first = torch.from_numpy(_for_torch(arrays[0][:0], self.device))
+        batch = self.transfer.empty((len(arrays), *arrays[0].shape), first.dtype)
+        for row, array in zip(batch, arrays, strict=True):
+            row.copy_(torch.from_numpy(_for_torch(array, self.device)))
+        return batch
 
 
 def use_one_thread() -> None:
@@ -162,17 +228,17 @@ def use_one_thread() -> None:
         _single_thread.set = True
 
 
-def _for_torch(data: NDArray[Any]) -> NDArray[Any]:
-    """The same numbers in a type that torch has on every device."""
-    return data if data.dtype in (np.uint8, np.int16, np.float32) else data.astype(np.float32)
+def _for_torch(data: NDArray[Any], device: torch.device) -> NDArray[Any]:
+    """The same numbers in a type that torch has; unsigned 16 bits travel as they are, but not to Apple's GPUs."""
+    small = (np.bool_, np.uint8, np.int16, np.float32, *([] if device.type == "mps" else [np.uint16]))
+    return np.ascontiguousarray(data) if data.dtype in small else data.astype(np.float32)
 
 
-def _checked(scores: NDArray[np.float32], chip: Chip) -> NDArray[np.float32]:
+def _check(chip: Chip, *, finite: bool) -> None:
     """Argmax over NaN would give a confident wrong class."""
-    if not np.isfinite(scores).all():
+    if not finite:
         w = chip.window
         raise ModelOutputError(
             f"the model answers NaN at columns {w.col_off}…{w.col_end - 1}, rows {w.row_off}…{w.row_end - 1} "
             f"of its grid; its weights or the input are unusable."
         )
-    return scores

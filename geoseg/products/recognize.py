@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.errors import InputError, InputMissingError, UsageError
+from geoseg.errors import InputError, InputMissingError, UsageError, without_secrets
 from geoseg.products.assemble import assemble
 from geoseg.products.claim import BandFile, Claim, claim
 from geoseg.products.loose import nameless, rasters_in
@@ -51,7 +51,7 @@ def recognize(paths: Sequence[str | Path], sensor: str = "auto", *, assume_crs: 
         PolicyError: an archive or metadata that are not to be trusted.
     """
     named = tuple(str(path) for path in paths)
-    container = next((path for path in named if _is_container(Path(path))), None)
+    container = next((path for path in named if _is_container(Path(without_secrets(path)))), None)
     if not named:
         return None
     if sensor == _NO_PRESET:
@@ -106,7 +106,7 @@ def _of_files(ask: _Ask) -> Product | None:
     """Named files: with a named preset by all means, without one only where a preset knows such single files."""
     tree, names = _beside(ask.paths)
     if ask.sensor == "auto":
-        if len(ask.paths) != 1 or not Path(ask.paths[0]).is_file():
+        if len(ask.paths) != 1 or not Path(without_secrets(ask.paths[0])).is_file():
             return None
         singles = {name: preset for name, preset in ask.presets.items() if preset.single}
         claims = [one for name, preset in singles.items() if (one := claim(tree, name, preset, names))]
@@ -124,7 +124,7 @@ def _of_files(ask: _Ask) -> Product | None:
 def _beside(paths: Sequence[str]) -> tuple[Tree, list[str]]:
     """The files' folder and their names in it; files of several folders, or not on this disk, stand alone."""
     folders = {str(Path(path).absolute().parent) for path in paths}
-    if len(folders) == 1 and all(Path(path).is_file() for path in paths):
+    if len(folders) == 1 and all(Path(without_secrets(path)).is_file() for path in paths):
         tree = folder_of(Path(paths[0]))
         return tree, [Path(path).name for path in paths]
     return Tree(paths[0], "files", tuple(paths)), list(paths)

@@ -8,7 +8,8 @@ from typing import Any
 
 from geoseg.errors import InputError
 from geoseg.io.record import read_record, recorded, verify_record
-from geoseg.stories.segment import Summary, raster_names
+from geoseg.stories.raster_names import RasterNames
+from geoseg.stories.segment import Summary, summary_from
 
 ANSWER = "geoseg:answer"
 """Item of the record: the summary of the model's answer, before any minimum mapping unit."""
@@ -19,7 +20,7 @@ class EarlierAnswer:
     """What the model answered, on disk."""
 
     files: tuple[Path, ...]
-    """Class raster, its sidecars and, last, the confidence raster if there is one."""
+    """Class raster, its sidecars and the score rasters, in the order of `RasterNames.all`."""
     summary: Summary
 
 
@@ -40,12 +41,7 @@ def earlier_answer(record: Path, segment_key: dict[str, Any]) -> EarlierAnswer |
     if key.get("segment") != segment_key or ANSWER not in document or verify_record(record):
         return None
     raw, classes = f"{record.stem}.raw.tif", f"{record.stem}.classes.tif"
-    scores = f"{record.stem}.confidence.tif"
-    names = raster_names(raw if raw in files else classes, scores, confidence=bool(segment_key["confidence"]))
+    names = RasterNames.of(raw if raw in files else classes, record.stem, segment_key["scores"]).all
     if not set(names) <= files.keys():
         return None
-    return EarlierAnswer(tuple(record.with_name(name) for name in names), _summary(document[ANSWER]))
-
-
-def _summary(plain: dict[str, Any]) -> Summary:
-    return Summary(**plain | {"warnings": tuple(plain["warnings"])})
+    return EarlierAnswer(tuple(record.with_name(name) for name in names), summary_from(document[ANSWER]))

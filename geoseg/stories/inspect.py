@@ -17,6 +17,7 @@ from geoseg.model.file import find_model
 from geoseg.polygons.density import Density
 from geoseg.settings import ReadSettings, RunSettings
 from geoseg.stories.prepare import Job, fit_scene, grid_json, prepare, together
+from geoseg.stories.raster_names import score_bands
 from geoseg.stories.vector_cost import map_memory
 
 ONE_STRIP = 64 * 2**20
@@ -166,6 +167,9 @@ class PlanReport:
     tiles: int
     chips: int
     halo_factor: float
+    """Network pixels that are predicted, per pixel of the network's grid."""
+    views: int
+    """Forward passes a chip, by test-time augmentation."""
     segment_memory: int
     """Bytes: bound for reading, predicting and stitching; does not grow with the raster."""
     vector_memory: int
@@ -190,6 +194,8 @@ class PlanReport:
             "device": self.device,
             "chips": self.chips,
             "halo_factor": self.halo_factor,
+            "blend": plan.blend,
+            "views": self.views,
             "segment_memory_bytes": self.segment_memory,
             "vector_memory_bytes": self.vector_memory,
             "disk_bytes": self.disk,
@@ -210,7 +216,8 @@ class PlanReport:
             *out,
             f"device   {self.device}",
             f"tiles    {self.tiles} of up to {plan[0].core.width} × {plan[0].core.height} px",
-            f"chips    {self.chips} of {plan.chip} px, margin {plan.margin}, halo factor {self.halo_factor:.2f}",
+            f"chips    {self.chips} of {plan.chip} px, margin {plan.margin}, halo factor {self.halo_factor:.2f}"
+            + (f", each predicted in {self.views} views" if self.views > 1 else ""),
             f"memory   {_size(self.segment_memory)} to segment, about {_size(self.vector_memory)} to vectorize",
             f"         {_parts(plan.grid)} polygons; noise has six times as many",
             f"disk     {_size(self.disk)} while running",
@@ -227,31 +234,38 @@ def plan(inputs: Sequence[str | Path], settings: RunSettings | None = None) -> P
     from geoseg.model.device import resolve
     from geoseg.model.footprint import activation_bytes
     from geoseg.stories.stats import asked_zones
+    from geoseg.tiling.checkpoint import WAITING
     from geoseg.tiling.schedule import slots
+    from geoseg.tiling.tta import VIEWS
 
     settings = settings or RunSettings()
     asked_zones(settings.vector)
     job = prepare(inputs, settings)
-    resolved = resolve(settings.predict)
+    resolved = resolve(settings.predict, job.model.spec)
     grid, tiles = job.plan.grid, job.plan
     at_once = slots(settings.schedule)
-    layers = 1 + settings.predict.confidence
+    layers = 1 + score_bands(settings.predict.layers, len(job.scheme))
     tile_px = max(tiles[0].core.size, 1)
     bands = len(job.scene.bands)
     chip_bytes = tiles.chip**2 * (bands * (job.scene.dtype.itemsize + 6) + 8 * len(job.model.spec.classes))
     forwards = at_once * (activation_bytes(job.model.spec, tiles.chip) + resolved.batch_size * chip_bytes)
     # Worker processes load libraries and model each; those of a cluster have their own machines.
     processes = 1 + (settings.schedule.workers or 0)
-    results = (3 * at_once + 1) * tile_px * (layers + 9)
+    results = (3 * at_once + 1 + WAITING) * tile_px * (layers + 9)
+    if tiles.tapered:  # sums over the rows that a row of chips reaches, and a chip's part in them
+        reached = (tiles[0].core.width + tiles.chip * tiles.cols.zoom) * tiles.chip * tiles.rows.zoom
+        results += int(at_once * reached * 8 * len(job.model.spec.classes))
     return PlanReport(
         job=job,
         tiles=len(tiles),
         chips=tiles.chips,
         halo_factor=tiles.halo_factor,
+        views=len(VIEWS[settings.predict.tta]),
         segment_memory=processes * (BASE_MEMORY + job.model.path.stat().st_size * 4) + forwards + results,
         device=f"{resolved.device}, {resolved.precision}",
         vector_memory=BASE_MEMORY + map_memory(grid, BUSY, settings.vector),
-        disk=grid.width * grid.height * (2 * layers + 1),
+        # Tiles, what they are assembled in, the rasters; and some polygons.
+        disk=grid.width * grid.height * (3 * layers + 1),
         warnings=job.fit.warnings,
     )
 

@@ -17,6 +17,12 @@ from geoseg.stories.names import OutputNames
 from geoseg.stories.prepare import Job
 from geoseg.stories.segment import Summary
 
+_SCORE_TITLES = {
+    "confidence": "Winning score, 1…255",
+    "ambiguity": "1 − (best − second score), 1…255",
+    "probabilities": "Scores of all classes, a band each, 1…255",
+}
+
 
 def run_item(
     files: dict[str, FileEntry],
@@ -49,6 +55,7 @@ def run_item(
         warnings=summary.warnings,
         extra={
             "notes": list(scene.remarks),
+            "seam": None if summary.seam is None else asdict(summary.seam),
             "absent_bands": list(job.fit.absent),
             "sensor": scene.sensor,
             "masks": [{"file": Path(m.path).name, "rule": m.rule, "reasons": list(m.reasons)} for m in scene.masks],
@@ -77,12 +84,14 @@ def _resampling(job: Job) -> dict[str, Any] | None:
 def _asset(entry: FileEntry, names: OutputNames) -> ItemFile:
     """File → STAC asset with a key and a title that say what it is."""
     kind, title, roles = "other", entry.name, ("metadata",)
+    layers = {name: layer for layer, name in names.segmented.scores.items()}
     if entry.name == names.classes:
         kind, title, roles = "classes", "Class raster", ("data",)
     elif entry.name == names.answer:
         kind, title, roles = "raw", "Class raster before the minimum mapping unit", ("data",)
-    elif entry.name == names.confidence:
-        kind, title, roles = "confidence", "Winning score, 1…255", ("data",)
+    elif entry.name in layers:
+        kind = layers[entry.name]
+        title, roles = _SCORE_TITLES[kind], ("data",)
     elif entry.name in names.polygons:
         kind, title, roles = f"polygons-{entry.name.rpartition('.')[2]}", "Polygons", ("data",)
     elif entry.name == names.zones:

@@ -8,8 +8,9 @@ from pathlib import Path
 from geoseg.io.cog import class_cog_files
 from geoseg.io.vector import sidecars
 from geoseg.settings import RunSettings
+from geoseg.stories.raster_names import RasterNames
 from geoseg.stories.regions import ClassChange
-from geoseg.stories.segment import Summary, raster_names
+from geoseg.stories.segment import Summary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,8 @@ class RunResult:
     polygons: tuple[Path, ...]
     """One a format."""
     confidence: Path | None
+    ambiguity: Path | None
+    probabilities: Path | None
     zones: Path | None
     """Table of classes by zone."""
     preview: Path
@@ -39,14 +42,13 @@ class RunResult:
 class OutputNames:
     """Final file names of one scene."""
 
-    segmented: list[str]
-    """The model's answer: class raster, its sidecars and, last, the confidence raster if asked for."""
+    segmented: RasterNames
+    """The model's answer."""
     generalized: list[str]
     """With a minimum mapping unit the class raster that the polygons outline, and its sidecars."""
     polygons: list[str]
     preview: str
     record: str
-    confidence: str | None
     zones: str | None = None
     """Table of `--zones`."""
 
@@ -55,27 +57,31 @@ class OutputNames:
         """Names for a scene called `name`."""
         vector = settings.vector
         with_unit = vector.mmu is not None or vector.mmu_class is not None
-        classes, scores = f"{name}.classes.tif", f"{name}.confidence.tif"
+        classes = f"{name}.classes.tif"
         answer = f"{name}.raw.tif" if with_unit else classes
         return cls(
-            segmented=raster_names(answer, scores, confidence=settings.predict.confidence),
+            segmented=RasterNames.of(answer, name, settings.predict.layers),
             generalized=[path.name for path in class_cog_files(Path(classes))] if with_unit else [],
             polygons=[f"{name}.polygons.{suffix}" for suffix in vector.formats],
             preview=f"{name}.preview.png",
             record=f"{name}.json",
-            confidence=scores if settings.predict.confidence else None,
             zones=None if vector.zones is None else f"{name}.zones.csv",
         )
 
     @property
     def answer(self) -> str:
         """Class raster as the model gave it."""
-        return self.segmented[0]
+        return self.segmented.classes
 
     @property
     def classes(self) -> str:
         """Class raster that polygons, tables and preview show."""
-        return (self.generalized or self.segmented)[0]
+        return self.generalized[0] if self.generalized else self.answer
+
+    @property
+    def confidence(self) -> str | None:
+        """Raster from which polygons take their scores."""
+        return self.segmented.scores.get("confidence")
 
     @property
     def all(self) -> list[str]:
@@ -83,7 +89,7 @@ class OutputNames:
         beside = [path.name for name in self.polygons for path in sidecars(Path(name))]
         # Formats of one stem share their .qml.
         tables = [] if self.zones is None else [self.zones]
-        rasters = [*self.generalized, *self.segmented]
+        rasters = [*self.generalized, *self.segmented.all]
         return [*rasters, *self.polygons, *dict.fromkeys(beside), *tables, self.preview]
 
     def result(
@@ -101,7 +107,9 @@ class OutputNames:
             classes=folder / self.classes,
             raw=folder / self.answer if self.generalized else None,
             polygons=tuple(folder / name for name in self.polygons),
-            confidence=None if self.confidence is None else folder / self.confidence,
+            confidence=self.segmented.score("confidence", folder),
+            ambiguity=self.segmented.score("ambiguity", folder),
+            probabilities=self.segmented.score("probabilities", folder),
             zones=None if self.zones is None else folder / self.zones,
             preview=folder / self.preview,
             record=folder / self.record,

@@ -15,9 +15,11 @@ from geoseg.errors import InputError, OutputExistsError, UsageError
 from geoseg.grid import Grid
 from geoseg.io.compose import open_scene
 from geoseg.io.legend_file import read_legend_file
+from geoseg.io.publish import Publication
 from geoseg.io.read import touches_aoi
+from geoseg.io.remote import is_remote
 from geoseg.io.sample import fingerprint, sample_pixels
-from geoseg.io.scene import Scene
+from geoseg.io.scene import Scene, path_name
 from geoseg.legend import Merge
 from geoseg.model.file import ModelRef, find_model
 from geoseg.model.fit import BandSample, check_values, choose_bands, network_gsd, sample
@@ -93,6 +95,7 @@ def prepare(inputs: Sequence[str | Path], settings: RunSettings) -> Job:
         tile=settings.schedule.tile or _tile_for(scene.grid, settings.schedule),
         network_gsd_m=fit.network_gsd_m,
         fixed_chip=spec.fixed_chip,
+        blend=settings.predict.blend,
     )
     merge = None
     if settings.vector.legend is not None:
@@ -103,7 +106,7 @@ def prepare(inputs: Sequence[str | Path], settings: RunSettings) -> Job:
 def _sources(paths: Sequence[str], scene: Scene, model: ModelRef, settings: RunSettings) -> tuple[Path, ...]:
     given = (settings.read.aoi, settings.read.grid_of, settings.read.grid, settings.vector.legend)
     read = (*paths, *scene.paths, *(mask.path for mask in scene.masks), model.path, *(path for path in given if path))
-    return tuple(dict.fromkeys(map(Path, read)))
+    return tuple(dict.fromkeys(Path(path) for path in read if not is_remote(str(path))))
 
 
 def _name(paths: Sequence[str], scene: Scene, settings: RunSettings) -> str:
@@ -114,7 +117,7 @@ def _name(paths: Sequence[str], scene: Scene, settings: RunSettings) -> str:
     """
     name = settings.output.name
     if name is None:
-        name = scene.scene_id or Path(paths[0]).stem
+        name = scene.scene_id or Path(path_name(paths[0])).stem
     # pyogrio takes ";" and "!" for parts of a URI and would write somewhere else; GDAL drops leading blanks.
     if not name or name in {".", ".."} or re.search(r"[/\\:;!\x00-\x1f]|^\s", name):
         raise UsageError(f"output files cannot be called {name!r}…; pass another --name, without / \\ : ; ! in it.")
@@ -192,7 +195,7 @@ def segment_key(job: Job, settings: RunSettings, resolved: dict[str, Any]) -> di
         "geoseg": __version__,
         "input": [fingerprint(path) for path in scene.paths],
         "bands": [
-            [band.name, Path(band.path).name, band.index, band.scale, band.offset, band.validity.describe()]
+            [band.name, path_name(band.path), band.index, band.scale, band.offset, band.validity.describe()]
             for band in scene.bands
         ],
         "validity": [scene.valid_rule, scene.collar],
@@ -205,9 +208,30 @@ def segment_key(job: Job, settings: RunSettings, resolved: dict[str, Any]) -> di
         "model": job.model.sha256,
         "legend": None if job.merge is None else [job.merge.scheme.to_json(), list(job.merge.index_of)],
         "chip": [job.plan.chip, job.plan.margin, job.plan.stride],
-        "confidence": settings.predict.confidence,
+        "blend": job.plan.blend,
+        "tta": settings.predict.tta,
+        "scores": list(settings.predict.layers),
         **resolved,
     }
+
+
+def check_unchanged(job: Job, key: dict[str, Any], publication: Publication) -> None:
+    """Look at the inputs again before anything is published: pixels of two files must not be mixed.
+
+    Args:
+        job: what was done.
+        key: its `segment_key`, made before.
+        publication: whose finished tiles are discarded in that case.
+
+    Raises:
+        InputError: a file changed meanwhile.
+    """
+    before = [*key["input"], *(mask[0] for mask in key["masks"])]
+    paths = [*job.scene.paths, *(mask.path for mask in job.scene.masks)]
+    for path, print_before in zip(paths, before, strict=True):
+        if fingerprint(path) != print_before:
+            publication.tiles.clear()
+            raise InputError(f"input {path} changed during the run; run again when nobody writes it.")
 
 
 def grid_json(grid: Grid) -> dict[str, Any]:

@@ -14,8 +14,10 @@ from geoseg.grid import Window
 from geoseg.io.burn import area_on
 from geoseg.io.class_raster import open_class_raster
 from geoseg.io.dissolve import store
+from geoseg.io.failpoint import failpoint
 from geoseg.io.overview import picture_window, small_classes, small_image
 from geoseg.io.polygon_rows import StoredPolygons
+from geoseg.io.posix import disk_errors
 from geoseg.io.publish import Publication
 from geoseg.io.scene import Scene
 from geoseg.io.table import write_zone_table
@@ -26,20 +28,13 @@ from geoseg.settings import RunSettings
 from geoseg.stories.earlier import ANSWER, earlier_answer
 from geoseg.stories.item import run_item
 from geoseg.stories.names import OutputNames, RunResult
-from geoseg.stories.prepare import Job, keep_sources, prepare, segment_key
+from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key
+from geoseg.stories.rasters import write_rasters
 from geoseg.stories.regions import ClassChange, find_regions, layer_name, polygons_of, write_regions
-from geoseg.stories.segment import (
-    Silent,
-    Summary,
-    Watcher,
-    announce,
-    as_inputs,
-    recorded_summary,
-    summarize,
-    write_rasters,
-)
+from geoseg.stories.segment import Summary, announce, as_inputs, recorded_summary, summarize
 from geoseg.stories.stats import asked_zones, table_key, zone_table
 from geoseg.stories.vector_key import skipped_codes, vector_key
+from geoseg.stories.watcher import Silent, Watcher
 from geoseg.tiling.cluster import check_schedule
 
 TRUE_COLOR = ("red", "green", "blue")
@@ -72,10 +67,11 @@ def run(
     """Segment a scene and vectorize the result.
 
     Writes into `folder`: `NAME.classes.tif` (+ `.aux.xml`, `.qml`), `NAME.polygons.*` in the formats of
-    `settings.vector.formats`, `NAME.preview.png`, with `confidence` `NAME.confidence.tif`, with zones `NAME.zones.csv`,
-    with a minimum mapping unit `NAME.raw.tif`, the model's answer before it, and last `NAME.json`, a STAC item. NAME is
-    the product's, else the first input's stem. With `overwrite` the model's answer of a finished run is taken from
-    there if only what comes after it is asked for anew.
+    `settings.vector.formats`, `NAME.preview.png`, the score rasters asked for (`NAME.confidence.tif`,
+    `NAME.ambiguity.tif`, `NAME.probabilities.tif`), with zones `NAME.zones.csv`, with a minimum mapping unit
+    `NAME.raw.tif`, the model's answer before it, and last `NAME.json`, a STAC item. NAME is the product's, else the
+    first input's stem. With `overwrite` the model's answer of a finished run is taken from there if only what comes
+    after it is asked for anew.
 
     Args:
         inputs: raster or product, or with `settings.read.together = "stack"` several rasters of one scene.
@@ -90,14 +86,22 @@ def run(
     check_schedule(settings.schedule)
     zones = asked_zones(settings.vector)
     job = prepare(as_inputs(inputs), settings)
-    resolved = resolve(settings.predict)
+    failpoint("open")
+    resolved = resolve(settings.predict, job.model.spec)
     names = OutputNames.of(job.name, settings)
     check_path(folder / names.record)
     keep_sources(job, folder, [*names.all, names.record])
     key = _key(job, settings, resolved)
     output = settings.output
     with Publication(
-        folder, names.record, key, overwrite=output.overwrite, break_lock=output.break_lock, names=names.all
+        folder,
+        names.record,
+        key,
+        overwrite=output.overwrite,
+        break_lock=output.break_lock,
+        restart=output.restart,
+        names=names.all,
+        tiles_key=key["segment"],
     ) as publication:
         if publication.up_to_date:
             return _recorded(names, folder)
@@ -130,9 +134,10 @@ def _segmented(work: _Work, folder: Path) -> Summary:
     found = earlier_answer(folder / work.names.record, work.publication.key["segment"])
     if found is None:
         names = work.names.segmented
-        tally = write_rasters(work.job, work.resolved, work.settings, work.stage, names, work.watcher)
+        tally = write_rasters(work.job, work.resolved, work.settings, work.publication, names, work.watcher)
+        check_unchanged(work.job, work.publication.key["segment"], work.publication)
         return summarize(tally, work.job)
-    for old, new in zip(found.files, work.names.segmented, strict=True):
+    for old, new in zip(found.files, work.names.segmented.all, strict=True):
         shutil.copyfile(old, work.stage(new))
     work.watcher.note(f"nothing changed before the polygons: pixels are those of {found.files[0].name}")
     return found.summary
@@ -214,7 +219,9 @@ def _write_preview(work: _Work, summary: Summary) -> None:
         areas_ha={name: area / 1e4 for name, area in summary.area_m2.items()},
         empty=" / ".join(reason for reason, pixels in reasons.items() if pixels),
     )
-    page.save(work.stage(work.names.preview))
+    place = work.stage(work.names.preview)
+    with disk_errors("preview", place):
+        page.save(place)
 
 
 def _true_color(scene: Scene, window: Window, watcher: Watcher) -> Any:

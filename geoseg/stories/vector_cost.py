@@ -20,7 +20,8 @@ from geoseg.polygons.mmu import BYTES_PER_COMPONENT as MMU_BYTES
 from geoseg.polygons.mmu import BYTES_PER_PAIR
 from geoseg.polygons.rings import BYTES_PER_ARC, BYTES_PER_VERTEX, BYTES_PER_WAITING_VERTEX
 from geoseg.polygons.survey import BYTES_PER_COMPONENT
-from geoseg.settings import VectorSettings, bytes_of
+from geoseg.settings import VectorSettings
+from geoseg.spelling import bytes_of
 from geoseg.stories.prepare import grid_json
 from geoseg.stories.regions import KEPT_PX
 from geoseg.stories.vector_key import mapping_unit, skipped_codes

@@ -19,15 +19,24 @@ import dask
 import dask.threaded
 import numpy as np
 
-from geoseg.errors import DeviceError, GeosegError
+from geoseg.errors import GeosegError
 from geoseg.settings import ScheduleSettings
-from geoseg.tiling.cluster import check_schedule, connected, losses
+from geoseg.tiling.cluster import Workers, check_schedule, connected, losses
 
 if TYPE_CHECKING:
     from dask.array import Array
-    from distributed import Client
+    from distributed import Client, Future
 
     from geoseg.io.scene import Scene
+
+WAKE_S = 1.0
+"""How often to see whether a cluster still has workers while none of its tiles finishes."""
+FETCH_S = 60.0
+"""How long a finished result may be on its way here before it is asked for again."""
+DEATHS = 3
+"""How often a tile is submitted again after its workers died."""
+LEAVE_S = 5.0
+"""How long running tiles may take to end when the rest was cancelled."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -40,10 +49,16 @@ def cpu_count() -> int:
 
 def slots(settings: ScheduleSettings) -> int:
     """Tiles that are computed at the same time on this machine."""
-    return settings.workers or cpu_count()
+    return settings.workers or (cpu_count() if settings.cluster is None else 1)
 
 
-def map_tiles(function: Callable[[T], R], tiles: Sequence[T], settings: ScheduleSettings | None = None) -> Iterator[R]:
+def map_tiles(
+    function: Callable[[T], R],
+    tiles: Sequence[T],
+    settings: ScheduleSettings | None = None,
+    *,
+    gpus: Sequence[str] = (),
+) -> Iterator[R]:
     """Yield `function(tile)` for every tile, in the order in which they finish.
 
     At most two results a worker wait to be taken, so memory does not grow with the number of tiles.
@@ -53,19 +68,21 @@ def map_tiles(function: Callable[[T], R], tiles: Sequence[T], settings: Schedule
         function: picklable when workers are processes.
         tiles: picklable, too.
         settings: where to run; default: threads of this process.
+        gpus: devices, in the words of `CUDA_VISIBLE_DEVICES`, of which worker processes of this machine get one each.
 
     Raises:
         UsageError: see `check_schedule`.
         DeviceError: the scheduler cannot be reached, or has no workers.
-        TemporaryError: workers died again and again, or the scheduler was lost; running again helps.
+        TemporaryError: workers died again and again, or all of them and the patience is over, or the scheduler was
+            lost; running again helps.
     """
     settings = settings or ScheduleSettings()
-    if settings.workers is None and settings.scheduler is None:
+    if not settings.distributed:
         yield from _threaded(function, tiles, cpu_count())
     else:
         check_schedule(settings)
-        with losses(), connected(settings) as client:
-            yield from _distributed(client, function, tiles)
+        with losses(), connected(settings, gpus) as client:
+            yield from _distributed(client, function, tiles, settings.patience)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,37 +139,69 @@ def _threaded(function: Callable[[T], R], tiles: Sequence[T], workers: int) -> I
             yield item.result
     finally:
         stop.set()
-        runner.join()
+        # A tile that runs on for longer is dropped: nobody takes its result, and it writes nothing.
+        runner.join(LEAVE_S)
 
 
-def _distributed(client: Client, function: Callable[[T], R], tiles: Sequence[T]) -> Iterator[R]:
-    """Keep a window of tiles on the cluster; take them as they finish."""
-    from distributed import as_completed
-    from distributed.protocol.pickle import dumps
+def _distributed(client: Client, function: Callable[[T], R], tiles: Sequence[T], patience_s: float) -> Iterator[R]:
+    """Keep a window of tiles on the cluster, two a thread; take them as they finish.
 
-    threads = sum(client.nthreads().values())
-    if not threads:
-        raise DeviceError("the Dask scheduler has no workers; start some with: dask worker ADDRESS")
-    # With each task, not scattered: data that lived on a lost worker would take every other tile with it.
-    packed = dumps(function)
+    A tile whose worker died is submitted again: Dask blames all tiles of a lost worker alike, and gives up on them.
+    """
+    workers, flight = Workers(client, patience_s), _Flight(client, function)
     waiting = iter(tiles)
-    running = as_completed()
-
-    def submit(count: int) -> None:
-        for _, tile in zip(range(count), waiting, strict=False):
-            running.add(client.submit(_apply, packed, tile, pure=False, retries=2))
-
-    submit(2 * threads)
     try:
-        for future in running:
-            answer = future.result()
-            if isinstance(answer, GeosegError):
-                raise answer
-            submit(1)
-            yield answer.result
-            future.release()
+        while True:
+            for _, tile in zip(range(max(1, 2 * workers.threads()) - len(flight.running)), waiting, strict=False):
+                flight.submit(tile)
+            if not flight.running:
+                return
+            for answer in flight.finished():
+                if isinstance(answer, GeosegError):
+                    raise answer
+                yield answer.result
     finally:
-        running.clear()
+        flight.running.clear()
+
+
+class _Flight(Generic[T, R]):
+    """Tiles on the cluster."""
+
+    def __init__(self, client: Client, function: Callable[[T], R]) -> None:
+        from distributed.protocol.pickle import dumps
+
+        # With each task, not scattered: data that lived on a lost worker would take every other tile with it.
+        self._client, self._packed = client, dumps(function)
+        self.running: dict[Future[Any], tuple[T, int]] = {}
+        """Future → tile, and how often its workers died."""
+
+    def submit(self, tile: T, deaths: int = 0) -> None:
+        """Send a tile."""
+        self.running[self._client.submit(_apply, self._packed, tile, pure=False, retries=2)] = tile, deaths
+
+    def finished(self) -> Iterator[_Done[R] | GeosegError]:
+        """What has finished by now, or does within `WAKE_S`."""
+        from distributed import KilledWorker, wait
+
+        try:
+            found = wait(list(self.running), timeout=WAKE_S, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            return
+        for future in found:
+            try:
+                answer = future.result(timeout=FETCH_S)
+            except KilledWorker:
+                tile, deaths = self.running.pop(future)
+                if deaths == DEATHS:
+                    raise
+                self.submit(tile, deaths + 1)
+            except TimeoutError:
+                if future.status == "error":  # the tile's own
+                    raise
+                # Else its worker was lost with the result: it is computed again.
+            else:
+                del self.running[future]
+                yield answer
 
 
 def _apply(packed: bytes, tile: Any) -> _Done[Any] | GeosegError:

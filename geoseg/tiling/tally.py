@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,7 @@ from geoseg.classes import ClassScheme
 from geoseg.grid import Grid
 from geoseg.ground import AreaModel, area_model
 from geoseg.quality import REASONS
+from geoseg.tiling.seam import Seam
 from geoseg.tiling.worker import TileResult
 
 
@@ -23,7 +26,8 @@ class Tally:
         self.scheme = scheme
         self.model: AreaModel = area_model(grid)
         self.chips = 0
-        self.events: list[str] = []
+        self._events: list[tuple[int, str]] = []
+        self._seam: NDArray[np.int64] = np.zeros(4, np.int64)
         self._outside: NDArray[np.int64] = np.full(grid.height, grid.width, np.int64)
         self._masked: NDArray[np.int64] = np.zeros((grid.height, len(REASONS)), np.int64)
         self._classes: NDArray[np.int64] = np.zeros((grid.height, len(scheme)), np.int64)
@@ -39,7 +43,18 @@ class Tally:
         self._masked[rows] += result.masked_by_row.T
         self._outside[rows] -= window.width - result.outside_by_row
         self.chips += result.chips
-        self.events += result.events
+        self._seam += result.seam
+        self._events += [(result.number, event) for event in result.events]
+
+    @property
+    def events(self) -> list[str]:
+        """What happened, in the order of the tiles, which is not that in which they finished."""
+        return [event for _, event in sorted(self._events, key=itemgetter(0))]
+
+    @property
+    def seam(self) -> Seam | None:
+        """How much neighboring chips disagree; None when no two of them were compared."""
+        return Seam.of(self._seam.tolist())
 
     @property
     def pixels(self) -> dict[str, int]:

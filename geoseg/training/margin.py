@@ -23,7 +23,13 @@ class MarginReport:
 
 
 def measure_margin(
-    forward: Forward, image: NDArray[np.float32], *, chip: int, stride: int, tolerance: float = 1e-3
+    forward: Forward,
+    image: NDArray[np.float32],
+    *,
+    chip: int,
+    stride: int,
+    tolerance: float = 1e-3,
+    counted: NDArray[np.bool_] | None = None,
 ) -> MarginReport:
     """Find the smallest margin m, a multiple of the stride, whose class map agrees with that of margin 2m.
 
@@ -35,6 +41,7 @@ def measure_margin(
         chip: side of a chip in pixels.
         stride: chip, margin and step are multiples of it.
         tolerance: share of pixels that may differ; at 0 the maps must be equal.
+        counted: (row, col) pixels that are compared, at least one; None: all.
 
     Raises:
         ConfigError: no margin that the chip has room for will do.
@@ -47,7 +54,8 @@ def measure_margin(
         for each in (margin, 2 * margin):
             if each not in maps:
                 maps[each] = stitched(forward, image, chip=chip, margin=each)
-        seen[margin] = float(np.mean(maps[margin] != maps[2 * margin]))
+        differ = maps[margin] != maps[2 * margin]
+        seen[margin] = float(np.mean(differ if counted is None else differ[counted]))
         if seen[margin] < tolerance or seen[margin] == 0:
             return MarginReport(margin, seen)
     shown = ", ".join(f"{m} px: {share:.2%}" for m, share in seen.items()) or "none fits"

@@ -127,7 +127,9 @@ def test_overviews_show_the_most_frequent_class_and_invent_none(tmp_path) -> Non
 
 def test_score_overviews_average_valid_pixels(tmp_path) -> None:
     scores = np.tile(np.array([[100, 200], [0, 0]], np.uint8), (512, 512))
-    (written,) = write_score_cog(spool_of(tmp_path, scores), tmp_path / "c.tif", tags={"GEOSEG_MODEL": "m"})
+    (written,) = write_score_cog(
+        spool_of(tmp_path, scores), tmp_path / "c.tif", bands=["confidence"], tags={"GEOSEG_MODEL": "m"}
+    )
     assert cog_validate(written, strict=True) == (True, [], [])
     with rasterio.open(written) as dataset:
         assert (dataset.nodata, dataset.scales, dataset.offsets) == (0, (1 / 255,), (0,))
@@ -175,3 +177,45 @@ except OutputError as error:
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert told.startswith("refused:")
     assert str(tmp_path / "a.tif") in told
+
+
+def scores_of(folder: Path, scores: np.ndarray) -> RasterSpool:
+    """An entered spool of several bands, (band, row, col), written in four pieces."""
+    grid = Grid(CRS(32618), NORTH_UP, scores.shape[2], scores.shape[1])
+    spool = RasterSpool(folder / "spool", grid, "uint8", 0, bands=len(scores)).__enter__()
+    for window in grid.window.split(max(grid.shape) // 2 + 1):
+        rows, cols = window.slices
+        spool.write(window, scores[:, rows, cols])
+    return spool
+
+
+def test_a_band_a_class(tmp_path) -> None:
+    scores = np.random.default_rng(0).integers(1, 256, (5, 700, 1300)).astype(np.uint8)
+    scores[:, :100] = 0
+    names = ["water", "trees & shrub", "森林", "d", "e"]
+    files = write_score_cog(scores_of(tmp_path, scores), tmp_path / "p.tif", bands=names, tags={"GEOSEG_MODEL": "m"})
+    assert [path.name for path in files] == ["p.tif"]
+    assert {path.name for path in tmp_path.iterdir()} == {"p.tif", "spool"}
+    assert cog_validate(files[0], strict=True) == (True, [], [])
+    with rasterio.open(files[0]) as dataset:
+        assert dataset.descriptions == tuple(names)
+        assert dataset.nodatavals == (0,) * 5
+        assert dataset.scales == (1 / 255,) * 5
+        assert dataset.tags()["GEOSEG_MODEL"] == "m"
+        assert np.array_equal(dataset.read(), scores)
+        levels = dataset.overviews(1)
+    assert levels
+    with rasterio.open(files[0], OVERVIEW_LEVEL=0) as small:
+        assert small.read(3)[60:].mean() == pytest.approx(scores[2, 120:].mean(), abs=0.5)
+        assert (small.read(3)[:50] == 0).all()
+
+
+def test_a_damaged_band_is_refused(tmp_path, monkeypatch) -> None:
+    """Mutation: comparing the first band only."""
+    spool = scores_of(tmp_path, np.full((3, 20, 20), 9, np.uint8))
+    original = RasterSpool.read
+    monkeypatch.setattr(
+        RasterSpool, "read", lambda self, window, band=0: original(self, window, band) + np.uint8(band == 2)
+    )
+    with pytest.raises(OutputError, match="reads back with other pixels"):
+        write_score_cog(spool, tmp_path / "p.tif", bands=["a", "b", "c"], tags={})

@@ -28,23 +28,26 @@ def grid_of(width: int, height: int) -> Grid:
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     core=st.integers(1, 17),
     dtype=st.sampled_from([np.uint8, np.uint16]),
+    bands=st.sampled_from([1, 3]),
     seed=st.randoms(use_true_random=False),
 )
-def test_cores_in_any_order_make_the_raster_and_the_rest_is_nodata(tmp_path, size, core, dtype, seed) -> None:
+def test_cores_in_any_order_make_the_raster_and_the_rest_is_nodata(tmp_path, size, core, dtype, bands, seed) -> None:
     """Mutation: an offset computed with the core's instead of the grid's width turns it red."""
     grid = grid_of(*size)
     fill = np.iinfo(dtype).max
-    truth = np.arange(grid.width * grid.height).reshape(grid.shape).astype(dtype)
+    truth = np.arange(bands * grid.width * grid.height).reshape(bands, *grid.shape).astype(dtype)
     cores = list(grid.window.split(core))
     seed.shuffle(cores)
     skipped = cores.pop() if len(cores) > 1 else None
     if skipped:
-        truth[skipped.slices] = fill
-    with RasterSpool(tmp_path / "s", grid, dtype, fill) as spool:
+        truth[:, *skipped.slices] = fill
+    with RasterSpool(tmp_path / "s", grid, dtype, fill, bands=bands) as spool:
         for window in cores:
-            spool.write(window, truth[window.slices])
-        assert np.array_equal(spool.read(grid.window), truth)
-        assert all(np.array_equal(spool.read(w), truth[w.slices]) for w in grid.window.split(7))
+            part = truth[:, *window.slices]
+            spool.write(window, part if bands > 1 else part[0])
+        for band, plane in enumerate(truth):
+            assert np.array_equal(spool.read(grid.window, band), plane)
+            assert all(np.array_equal(spool.read(w, band), plane[w.slices]) for w in grid.window.split(7))
     assert not (tmp_path / "s").exists()
 
 

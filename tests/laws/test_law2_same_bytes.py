@@ -1,5 +1,9 @@
 """Law 2: tile size, batch size, workers and order do not change a byte."""
 
+import os
+import signal
+from pathlib import Path
+
 import numpy as np
 import pytest
 from builders import border_model, stencil_model, unet_model, write_raster
@@ -7,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.io.compose import open_scene
+from geoseg.io.read import read_chip
 from geoseg.model.device import Resolved
 from geoseg.settings import ReadSettings, ScheduleSettings
 from geoseg.tiling import plan as plan_module
@@ -19,7 +24,7 @@ def class_map(scene, model, *, tile, batch=4, schedule=None, gsd=None, shuffle=N
     """The whole map, through the scheduler, in pixels."""
     spec = model.spec
     plan = plan_tiles(scene.grid, chip=spec.chip, margin=spec.margin, stride=spec.stride, tile=tile, network_gsd_m=gsd)
-    job = TileJob(scene, plan, model, Resolved("cpu", "fp32", batch), confidence=True)
+    job = TileJob(scene, plan, model, Resolved("cpu", "fp32", batch), layers=("confidence",))
     tiles = list(plan)
     if shuffle is not None:
         np.random.default_rng(shuffle).shuffle(tiles)
@@ -27,7 +32,7 @@ def class_map(scene, model, *, tile, batch=4, schedule=None, gsd=None, shuffle=N
     confidence = np.full(scene.grid.shape, 77, "uint8")
     for result in map_tiles(job, tiles, schedule):
         index[result.map.window.slices] = result.map.index
-        confidence[result.map.window.slices] = result.map.confidence
+        confidence[result.map.window.slices] = result.map.scores["confidence"]
     return index, confidence
 
 
@@ -68,6 +73,28 @@ def test_a_real_network_gives_the_same_bytes(noise, unet, reference, case):
     for ours, expected in zip(class_map(noise, unet, **case), reference, strict=True):
         np.testing.assert_array_equal(ours, expected)
     assert np.unique(reference[0]).size > 2
+
+
+class DyingJob(TileJob):
+    """A job whose second tile kills its worker in the middle of the work, once."""
+
+    def __call__(self, tile):
+        mark = Path(os.environ["DIED_ONCE"])
+        if tile.number == 1 and not mark.exists():
+            read_chip(self.seen, tile.cells[0].read)
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(tile)
+
+
+def test_a_worker_killed_in_the_middle_changes_no_byte(noise, unet, reference, tmp_path, monkeypatch):
+    monkeypatch.setenv("DIED_ONCE", str(tmp_path / "died"))
+    monkeypatch.setitem(globals(), "TileJob", DyingJob)
+    for ours, expected in zip(
+        class_map(noise, unet, tile=128, schedule=ScheduleSettings(workers=2)), reference, strict=True
+    ):
+        np.testing.assert_array_equal(ours, expected)
+    assert (tmp_path / "died").exists()
 
 
 def test_mutation_chips_anchored_to_the_tile_turn_it_red(noise, unet, reference, monkeypatch):

@@ -22,7 +22,7 @@ def test_a_second_run_is_up_to_date_and_touches_nothing(piece, model, tmp_path) 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (["--confidence"], "segment.confidence: false → true"),
+        (["--confidence"], 'segment.scores: [] → ["confidence"]'),
         (["--format", "gpkg,fgb"], "vector.formats"),
         (["--skip-classes", "water"], "vector.skip_classes"),
         (["--scale", "0.0002"], "segment.bands"),

@@ -10,8 +10,9 @@ from pyproj import CRS
 from scipy.ndimage import map_coordinates
 
 from geoseg.grid import Grid, Window
+from geoseg.settings import SCORE_LAYERS
 from geoseg.tiling.blend import classify, trim
-from geoseg.tiling.plan import Cell, plan_tiles
+from geoseg.tiling.plan import plan_tiles
 
 
 def plan_of(height, width, *, margin=4, gsd=None):
@@ -80,42 +81,59 @@ def test_mutation_corners_instead_of_centers_turn_it_red():
     assert np.abs(found - np.arange(4, 36) / 2).min() > 0.2
 
 
-CELL = Cell(Window(0, 0, 3, 1), Window(0, 0, 3, 1))
+WINDOW = Window(5, 7, 3, 1)
 
 
 def test_classify_by_hand():
     """Class 1 wins, a tie goes to the first, an invalid pixel has no class."""
     scores = np.array([[0.2, 0.4, 0.9], [0.7, 0.4, 0.05], [0.1, 0.2, 0.05]], "float32")[:, None]
-    found = classify(scores, np.array([[True, True, False]]), CELL, scheme(3), confidence=True)
+    found = classify(scores, np.array([[True, True, False]]), WINDOW, scheme(3), layers=("confidence",))
     assert found.index.tolist() == [[1, 0, 255]]
-    assert found.confidence.tolist() == [[round(255 * 0.7), 102, 0]]
-    assert found.window == CELL.core
+    assert found.scores["confidence"].tolist() == [[round(255 * 0.7), 102, 0]]
+    assert found.window == WINDOW
 
 
 @given(scores=hnp.arrays(np.float32, (4, 1, 3), elements=st.sampled_from([0.0, 0.25, 0.5])))
 def test_ties_take_the_first_class(scores):
-    found = classify(scores, np.ones((1, 3), bool), CELL, scheme(4), confidence=False)
+    found = classify(scores, np.ones((1, 3), bool), WINDOW, scheme(4))
     for col in range(3):
         column = scores[:, 0, col].tolist()
         assert found.index[0, col] == column.index(max(column))
-    assert found.confidence is None
+    assert found.scores == {}
 
 
 @given(p=st.floats(0, 1, width=32))
-def test_confidence_codes_are_1_to_255(p):
+def test_codes_are_1_to_255(p):
     """0 is kept for "no class": even a vanishing score is coded 1."""
     scores = np.array([p, 0.0], "float32").reshape(2, 1, 1)
-    cell = Cell(Window(0, 0, 1, 1), Window(0, 0, 1, 1))
-    code = int(classify(scores, np.ones((1, 1), bool), cell, scheme(2), confidence=True).confidence[0, 0])
-    assert 1 <= code <= 255
-    assert abs(code - max(1, 255 * p)) <= 0.5 + 1e-4
+    found = classify(scores, np.ones((1, 1), bool), Window(0, 0, 1, 1), scheme(2), layers=SCORE_LAYERS)
+    for name, value in (("confidence", p), ("ambiguity", 1 - p), ("probabilities", p)):
+        code = int(found.scores[name].ravel()[0])
+        assert 1 <= code <= 255
+        assert abs(code - max(1, 255 * value)) <= 0.5 + 1e-4
+
+
+@given(
+    scores=hnp.arrays(
+        np.float32, st.tuples(st.integers(1, 5), st.just(2), st.just(3)), elements=st.floats(0, 1, width=32)
+    )
+)
+def test_layers_are_what_sorting_says(scores):
+    """Mutation: `second` not fed from the old best."""
+    valid = np.array([[True, True, False], [True, True, True]])
+    found = classify(scores, valid, Window(0, 0, 3, 2), scheme(len(scores)), layers=SCORE_LAYERS).scores
+    ranked = np.sort(np.concatenate([np.zeros_like(scores[:1]), scores]), axis=0)
+    expected = {"confidence": ranked[-1], "ambiguity": 1 - (ranked[-1] - ranked[-2]), "probabilities": scores}
+    for name, value in expected.items():
+        codes = np.rint(value * np.float32(255)).clip(1, 255)
+        np.testing.assert_array_equal(found[name], np.where(valid, codes, 0))
 
 
 def test_many_classes_need_wide_indices():
     n = 300
     classes = scheme(n)
     scores = np.eye(n, dtype="float32")[:, None, 297:300]
-    found = classify(scores, np.array([[True, True, False]]), CELL, classes, confidence=False)
+    found = classify(scores, np.array([[True, True, False]]), WINDOW, classes)
     assert found.index.dtype == np.uint16
     assert found.index.tolist() == [[297, 298, 65535]]
 

@@ -12,6 +12,7 @@ from geoseg.arrays import ClassMap
 from geoseg.grid import Grid, Window
 from geoseg.ground import area_model
 from geoseg.quality import REASONS
+from geoseg.tiling.seam import Seam
 from geoseg.tiling.tally import Tally
 from geoseg.tiling.worker import TileResult
 
@@ -19,13 +20,13 @@ PLANE = Grid(CRS(UTM), NORTH_UP, 6, 4)
 GLOBE = Grid(CRS(4326), Affine(0.5, 0, -10, 0, -0.5, 70), 40, 60)
 
 
-def result(index, window, outside=None, masked=None, events=(), chips=1):
+def result(index, window, outside=None, masked=None, events=(), chips=1, seam=(0, 0, 0, 0)):
     """A tile's result; masked: (row, col) reason codes."""
     index = np.asarray(index, "uint8")
     outside = np.zeros(window.height, np.int64) if outside is None else np.asarray(outside)
     masked = np.zeros(window.shape, np.uint8) if masked is None else np.asarray(masked)
     by_row = np.stack([(masked == code).sum(axis=1) for code in range(1, len(REASONS) + 1)])
-    return TileResult(ClassMap(index, window), outside, by_row, chips, events)
+    return TileResult(ClassMap(index, window), outside, by_row, chips, np.array(seam), events)
 
 
 def test_by_hand():
@@ -48,6 +49,16 @@ def test_by_hand():
     assert (tally.chips, tally.events) == (3, ["halved"])
     assert tally.areas_m2 == pytest.approx({"class 0": 200, "class 1": 200}, rel=1e-3)
     assert (tally.nodata_m2, tally.outside_m2) == pytest.approx((100, 1800), rel=1e-3)
+
+
+def test_the_seam_is_that_of_all_tiles_together():
+    tally = Tally(PLANE, scheme(2))
+    assert tally.seam is None
+    tally.add(result([[0]], Window(0, 0, 1, 1), seam=(0, 0, 5, 5)))
+    assert tally.seam is None
+    tally.add(result([[0]], Window(1, 0, 1, 1), seam=(40, 1, 15, 0)))
+    tally.add(result([[0]], Window(2, 0, 1, 1), seam=(60, 2, 0, 0)))
+    assert tally.seam == Seam(at_seam=0.03, at_edge=0.25, seam_px=100, edge_px=20)
 
 
 def test_nothing_added_is_all_outside():

@@ -65,6 +65,18 @@ def test_tolerance_allows_a_smaller_margin(noise: np.ndarray) -> None:
     assert loose.disagreement[loose.margin] < 0.2
 
 
+def test_only_counted_pixels_are_compared(noise: np.ndarray) -> None:
+    """Left of column 200 there is nothing to see: two in three pixels that agree whatever the margin."""
+    flat = noise.copy()
+    flat[:, :, :200] = 0
+    counted = np.zeros(flat.shape[1:], bool)
+    counted[:, 220:] = True
+    forward, how = forward_of(_network(33)), {"chip": 96, "stride": 8, "tolerance": 0}
+    here, everywhere = measure_margin(forward, flat, counted=counted, **how), measure_margin(forward, flat, **how)
+    assert here.margin == everywhere.margin == 16
+    assert here.disagreement[8] > 2 * everywhere.disagreement[8] > 0
+
+
 def test_chip_without_room_is_refused_with_the_figures(noise: np.ndarray) -> None:
     with pytest.raises(ConfigError, match=r"chips of 40 pixels \(8 px: "):
         measure_margin(forward_of(_network(33)), noise, chip=40, stride=8, tolerance=0)

@@ -1,0 +1,109 @@
+"""Signals at the door: the first one asks, the second one and the clock do not.
+
+The first raises KeyboardInterrupt in the main thread, so that the stack unwinds: no more tiles are taken, those that
+are finished are kept, locks and drafts go. Python does that only between two steps of its own, and a kernel or a
+GDAL call may take minutes; so a thread that the signal wakes at once ends the process when the time is up, or when
+asked twice. What is on the disk is safe at any moment (law 8).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from types import FrameType, TracebackType
+from typing import NoReturn, Self
+
+GRACE_S = 8.0
+"""For unwinding; schedulers kill after 10 to 90 s."""
+_ECHO_S = 0.3
+"""`timeout` sends its signal to the process and then to its whole group: that is one request."""
+
+STOPS = {
+    getattr(signal, name): told
+    for name, told in {
+        "SIGHUP": (129, "hung up"),  # Windows has none
+        "SIGINT": (130, "interrupted"),
+        "SIGTERM": (143, "terminated"),
+    }.items()
+    if hasattr(signal, name)
+}
+"""Signal → exit code and what is said."""
+
+
+class Interrupts:
+    """Listens to the signals of `STOPS`, except those that our caller ignores (nohup); a context manager.
+
+    Attributes:
+        asked: the signals that arrived, in order.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[signal.Signals] = []
+        self._told = False
+        self._before = {number: signal.getsignal(number) for number in STOPS}
+        self._ours = {number for number, before in self._before.items() if before is not signal.SIG_IGN}
+        self._ear, self._mouth = socket.socketpair()
+
+    def __enter__(self) -> Self:
+        """Begin to listen."""
+        for number in self._ours:
+            signal.signal(number, self._ask)
+        self._mouth.setblocking(False)
+        self._other_mouth = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, name="signals", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Restore what was; once asked to stop, the clock runs on until the process has ended."""
+        if self.asked:
+            return
+        signal.set_wakeup_fd(self._other_mouth)
+        for number in self._ours:
+            signal.signal(number, self._before[number])
+        self._mouth.close()
+
+    def tell(self) -> tuple[int, str]:
+        """Exit code, and what the caller now says."""
+        self._told = True
+        return _words(self.asked[-1])
+
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
+        self.asked.append(signal.Signals(number))
+        if len(self.asked) == 1:
+            raise KeyboardInterrupt
+
+    def _watch(self) -> None:
+        """In a thread: hears signals while the main thread is deep in a library."""
+        first = last = None
+        while True:
+            try:
+                heard = self._ear.recv(1)
+            except TimeoutError:
+                self._end(last)
+            if not heard:  # the mouth was closed
+                self._ear.close()
+                return
+            if heard[0] not in self._ours:
+                continue
+            last, now = heard[0], time.monotonic()
+            if first is None:
+                first = now
+            elif now - first > _ECHO_S:
+                self._end(last)
+            self._ear.settimeout(max(first + GRACE_S - now, 1e-3))
+
+    def _end(self, number: int | None) -> NoReturn:
+        code, text = _words(signal.Signals(number or signal.SIGTERM))
+        if not self._told:
+            os.write(2, f"error: {text}\n".encode())
+        os._exit(code)
+
+
+def _words(number: signal.Signals) -> tuple[int, str]:
+    code, what = STOPS[number]
+    return code, f"{what}; run the same command again to resume."

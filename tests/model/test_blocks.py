@@ -1,0 +1,55 @@
+"""Large blocks are reused: counted in page faults, which no other work on the machine changes."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from geoseg.model.blocks import keep_freed_blocks
+
+FAULTS = """
+import resource, sys
+import torch
+from geoseg.model.blocks import give_back_freed_blocks, keep_freed_blocks
+if sys.argv[1] == "kept":
+    assert keep_freed_blocks()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):  # until the small pieces that aligned blocks leave between them are used up
+    torch.ones(2**24)
+start = faults()
+for _ in range(10):
+    torch.ones(2**24)
+print(faults() - start)
+give_back_freed_blocks()
+start = faults()
+torch.ones(2**24)
+print(faults() - start)
+"""
+
+
+def faults_of(how):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True, env=clean)
+    return [int(line) for line in done.stdout.split()]
+
+
+@pytest.mark.skipif(not keep_freed_blocks(), reason="another C library, or its settings are given")
+def test_freed_blocks_are_reused_until_they_are_given_back():
+    pages = 2**26 // os.sysconf("SC_PAGE_SIZE")
+    again, _ = faults_of("default")
+    kept, after = faults_of("kept")
+    assert again > 5 * pages  # else the whole setting serves nothing
+    assert kept < pages // 4
+    assert after > pages // 2
+
+
+def test_what_the_user_has_set_wins(monkeypatch):
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
+    assert not keep_freed_blocks()
+
+
+def test_other_systems_are_left_alone(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not keep_freed_blocks()

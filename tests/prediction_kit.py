@@ -1,0 +1,76 @@
+"""A scene predicted tile by tile, without files: what every law about tiles compares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from geoseg.io.scene import Scene
+from geoseg.model.device import Resolved
+from geoseg.model.file import ModelRef
+from geoseg.settings import SCORE_LAYERS
+from geoseg.tiling.plan import plan_tiles
+from geoseg.tiling.schedule import map_tiles
+from geoseg.tiling.tally import Tally
+from geoseg.tiling.worker import TileJob
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A whole map."""
+
+    index: np.ndarray
+    """(row, col)."""
+    scores: dict[str, np.ndarray]
+    """Every layer: (row, col), probabilities (class, row, col)."""
+    tally: Tally
+
+    def assert_equal(self, other: Predicted) -> None:
+        """The same, byte for byte."""
+        np.testing.assert_array_equal(self.index, other.index)
+        for name in SCORE_LAYERS:
+            np.testing.assert_array_equal(self.scores[name], other.scores[name])
+        assert self.tally.seam == other.tally.seam
+
+
+def predicted(
+    scene: Scene,
+    model: ModelRef,
+    *,
+    tile: int = 10_000,
+    batch: int = 4,
+    gsd: float | None = None,
+    shuffle: int | None = None,
+    schedule: Any = None,
+    blend: Any = "trim",
+    tta: Any = "none",
+    margin: int | None = None,
+) -> Predicted:
+    """Through the scheduler, in pixels; shuffle: seed of the order of the tiles."""
+    spec = model.spec
+    plan = plan_tiles(
+        scene.grid,
+        chip=spec.chip,
+        margin=spec.margin if margin is None else margin,
+        stride=spec.stride,
+        tile=tile,
+        network_gsd_m=gsd,
+        blend=blend,
+    )
+    job = TileJob(scene, plan, model, Resolved("cpu", "fp32", batch), layers=SCORE_LAYERS, tta=tta)
+    tiles = list(plan)
+    if shuffle is not None:
+        np.random.default_rng(shuffle).shuffle(tiles)
+    index = np.full(scene.grid.shape, 77, spec.classes.index_dtype)
+    scores = {name: np.full(scene.grid.shape, 77, "uint8") for name in SCORE_LAYERS}
+    scores["probabilities"] = np.full((len(spec.classes), *scene.grid.shape), 77, "uint8")
+    tally = Tally(scene.grid, spec.classes)
+    for result in map_tiles(job, tiles, schedule):
+        rows, cols = result.map.window.slices
+        index[rows, cols] = result.map.index
+        for name, layer in result.map.scores.items():
+            scores[name][..., rows, cols] = layer
+        tally.add(result)
+    return Predicted(index, scores, tally)
