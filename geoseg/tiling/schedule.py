@@ -93,17 +93,17 @@ class _Done(Generic[R]):
 
 
 def _threaded(function: Callable[[T], R], tiles: Sequence[T], workers: int) -> Iterator[R]:
-    """One Dask graph of tile tasks; edges give the back-pressure.
+    """One Dask graph of tile tasks without edges: every thread takes the next tile once it has handed over the last.
 
-        compute 0 ─► hand over 0 ─┐
-        compute 1 ─► hand over 1  └─► compute K ─► hand over K …
+        thread 1   compute 0 ─► hand over ─► compute 2 ─────────► hand over …
+        thread 2   compute 1 ──────► hand over ─► compute 3 ─► hand over …
 
-    A tile is computed only when the one K places before it was handed over, into a queue of one: at most K + 1
-    results wait.
+    The hand-over waits while the queue is full: at most two results a thread wait. (Edges instead, compute i after
+    hand-over i − K, were seen to keep one thread idle for a third of a run: Dask's order goes along each of these K
+    chains as far as it can, and leaves the last one for the end.)
     """
-    in_flight = max(1, 2 * workers - 1)
-    results: queue.Queue[_Done[R] | BaseException | None] = queue.Queue(maxsize=1)
-    stop = threading.Event()
+    results: queue.Queue[_Done[R] | BaseException | None] = queue.Queue(maxsize=workers)
+    stop, turn, waiting = threading.Event(), threading.Lock(), iter(tiles)
 
     def put(item: _Done[R] | BaseException | None) -> None:
         while not stop.is_set():
@@ -113,19 +113,18 @@ def _threaded(function: Callable[[T], R], tiles: Sequence[T], workers: int) -> I
                 continue
             return
 
-    def compute(number: int, _after: object) -> _Done[R] | None:
-        return None if stop.is_set() else _Done(function(tiles[number]))
+    def compute(_: int) -> None:
+        if not stop.is_set():
+            with turn:  # in the order of the tiles, which share blocks with the one before; Dask's is another
+                tile = next(waiting)
+            put(_Done(function(tile)))
 
-    graph: dict[Any, Any] = {}
-    for number in range(len(tiles)):
-        after = ("taken", number - in_flight) if number >= in_flight else None
-        graph["computed", number] = (compute, number, after)
-        graph["taken", number] = (put, ("computed", number))
+    graph = {("tile", number): (compute, number) for number in range(len(tiles))}
 
     def run() -> None:
         try:
             with ThreadPoolExecutor(workers, thread_name_prefix="tile") as pool:
-                dask.threaded.get(graph, [("taken", n) for n in range(len(tiles))], pool=pool)
+                dask.threaded.get(graph, list(graph), pool=pool)
             put(None)
         except BaseException as error:  # noqa: BLE001 (raised again in the consumer's thread)
             put(error)

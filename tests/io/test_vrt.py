@@ -4,41 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 
-import numpy as np
 import pytest
-from builders import UTM, write_raster
-from rasterio.transform import from_origin
+from vrt_kit import SIDE, mosaic
 
 from geoseg.errors import InputError, InputMissingError, PolicyError
 from geoseg.io.raster import check_file, describe
 from geoseg.io.sample import fingerprint
-
-SIDE = 16
-
-
-def mosaic(folder: Path, across: int, down: int, *, names: str = "t{}.tif") -> Path:
-    """A VRT of small files side by side, as gdalbuildvrt writes it; pixel values count the files."""
-    sources = []
-    for number in range(across * down):
-        row, col = divmod(number, across)
-        name = names.format(number)
-        place = from_origin(5e5 + 10 * SIDE * col, 4.2e6 - 10 * SIDE * row, 10, 10)
-        write_raster(folder / name, np.full((SIDE, SIDE), 1 + number % 250, "uint8"), transform=place)
-        sources.append(
-            f'<SimpleSource><SourceFilename relativeToVRT="1">{name}</SourceFilename><SourceBand>1</SourceBand>'
-            f'<SourceProperties RasterXSize="{SIDE}" RasterYSize="{SIDE}" DataType="Byte" BlockXSize="{SIDE}" '
-            f'BlockYSize="{SIDE}"/><SrcRect xOff="0" yOff="0" xSize="{SIDE}" ySize="{SIDE}"/>'
-            f'<DstRect xOff="{col * SIDE}" yOff="{row * SIDE}" xSize="{SIDE}" ySize="{SIDE}"/></SimpleSource>'
-        )
-    path = folder / "mosaic.vrt"
-    path.write_text(
-        f'<VRTDataset rasterXSize="{across * SIDE}" rasterYSize="{down * SIDE}"><SRS>{UTM}</SRS>'
-        f'<GeoTransform>500000, 10, 0, 4200000, 0, -10</GeoTransform><VRTRasterBand dataType="Byte" band="1">'
-        f"{''.join(sources)}</VRTRasterBand></VRTDataset>"
-    )
-    return path
 
 
 def test_a_good_one(tmp_path) -> None:

@@ -12,7 +12,7 @@ import rasterio
 from builders import argmax_model, write_raster
 from cli_kit import geoseg, names_in, start
 from loopback import ranged, site
-from test_vrt import SIDE, mosaic
+from vrt_kit import SIDE, mosaic
 
 from geoseg.io import handles, ranges, scratch
 from geoseg.io.ranges import Patience

@@ -215,8 +215,11 @@ def test_tiles_of_lost_workers_are_computed_elsewhere(tmp_path):
 
 
 @pytest.mark.slow
-def test_dask_kills_workers_at_random(tmp_path, monkeypatch):
-    """`distributed.chaos.KillWorker` on every worker, also on those that are started again."""
+def test_dask_kills_workers_at_random(monkeypatch):
+    """`distributed.chaos.KillWorker` on every worker, those that a nanny starts again too: all tiles, or 75.
+
+    A nanny whose worker dies while it starts gives up; without the last one the patience ends the run.
+    """
     from distributed.chaos import KillWorker
     from distributed.client import Client
 
@@ -224,11 +227,18 @@ def test_dask_kills_workers_at_random(tmp_path, monkeypatch):
 
     def with_chaos(self, *args, **more):
         register(self, *args, **more)
-        self.register_plugin(KillWorker(delay="4 s", mode="sys.exit"))
+        self.register_plugin(KillWorker(delay="4 s", mode="segfault"))
 
     monkeypatch.setattr(Client, "__init__", with_chaos)
-    found = list(map_tiles(slow_square, range(60), ScheduleSettings(workers=2)))
-    assert sorted(found) == [n * n for n in range(60)]
+    found = []
+    try:
+        for number in map_tiles(slow_square, range(60), ScheduleSettings(workers=2, patience=30.0)):
+            found.append(number)  # noqa: PERF402 (what came before an error counts, too)
+    except TemporaryError:
+        assert len(found) == len(set(found))
+        assert set(found) < {n * n for n in range(60)}
+    else:
+        assert sorted(found) == [n * n for n in range(60)]
 
 
 def slow_square(number):

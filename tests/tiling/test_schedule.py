@@ -93,6 +93,23 @@ def test_mutation_an_unbounded_queue_turns_it_red(three_threads, monkeypatch):
     assert counted.most > 2 * THREADS + 1
 
 
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_no_thread_is_idle_while_tiles_wait(threads, monkeypatch):
+    """Each tile waits until all threads have one; with one thread idle they would wait for ever."""
+    monkeypatch.setattr(schedule, "cpu_count", lambda: threads)
+    meeting = threading.Barrier(threads, timeout=60)
+    taken = []
+
+    def work(number):
+        taken.append(number)
+        meeting.wait()
+        return number
+
+    assert sorted(map_tiles(work, range(12 * threads))) == list(range(12 * threads))
+    # Side by side, in the order of the tiles.
+    assert [min(taken[n : n + threads]) // threads for n in range(0, len(taken), threads)] == list(range(12))
+
+
 def test_results_come_as_they_finish(three_threads):
     """Tile 0 waits for tile 1: in order they would wait for ever."""
     second = threading.Event()
