@@ -49,7 +49,7 @@ class DeviceError(GeosegError, RuntimeError):
     exit_code = 69
 
 
-class MemoryLimitError(GeosegError, MemoryError):
+class MemoryLimitError(GeosegError, RuntimeError):
     """What must be held at once is more than the memory allowed."""
 
     exit_code = 69

@@ -12,7 +12,7 @@ CODES = {
     "InputError": (65, ValueError),
     "InputMissingError": (66, FileNotFoundError),
     "DeviceError": (69, RuntimeError),
-    "MemoryLimitError": (69, MemoryError),
+    "MemoryLimitError": (69, RuntimeError),
     "ModelOutputError": (70, RuntimeError),
     "OutputExistsError": (73, FileExistsError),
     "OutputError": (74, OSError),
