@@ -1,6 +1,7 @@
 """One writer for each output: a lock file that names its holder.
 
-No decision uses a clock of another host; only a process of this host and this boot is ever declared dead.
+No decision uses a clock of another host; only a process of this host and this boot is ever declared dead. While it
+lives, a holder touches its lock file: whoever is refused is told when it last did, by the file system's own clock.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import logging
 import os
 import platform
+import threading
 import uuid
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -25,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 START_TOLERANCE_S = 2.0
 """Linux derives a process's start from the wall clock at boot, which time synchronization may shift a little."""
+BEAT_S = 15.0
+"""Between two signs of life."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ class OutputLock:
         self.path = path
         self.holder = Holder.current()
         self._break_lock = break_lock
+        self._released = threading.Event()
 
     def __enter__(self) -> Self:
         """Take the lock.
@@ -119,12 +124,15 @@ class OutputLock:
                 _log.warning("took over lock %s from %s", self.path, _name(holder))
                 break
             break_lock = False  # it was meant for the holder found first, not for who was quicker than we
+        self._released.clear()
+        threading.Thread(target=self._beat, name="lock", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Release the lock, unless `--break-lock` of another run has taken it away."""
+        self._released.set()
         if self.held():
             self.path.unlink(missing_ok=True)
 
@@ -141,6 +149,13 @@ class OutputLock:
     def held(self) -> bool:
         """True while the lock is ours: `--break-lock` of another run may take it."""
         return self._content() == self.holder.to_bytes()
+
+    def _beat(self) -> None:
+        while not self._released.wait(BEAT_S) and self.held():
+            try:
+                os.utime(self.path)
+            except FileNotFoundError:  # released between look and touch; `touch` would make a new one
+                return
 
     def _content(self) -> bytes | None:
         try:
@@ -166,9 +181,21 @@ class OutputLock:
     def _refusal(self, holder: Holder | None) -> str:
         who = "an unknown holder (its content is unreadable)" if holder is None else _name(holder)
         return (
-            f"output is locked by {who} through {self.path}; wait for that run, "
+            f"output is locked by {who} through {self.path}{self._last_beat()}; wait for that run, "
             f"or pass --break-lock when you know that it is gone."
         )
+
+    def _last_beat(self) -> str:
+        """How long ago the holder showed that it lives, in words; a file made now tells the file system's time."""
+        now = self.path.with_name(f"{self.path.name}.{self.holder.run_id[:12]}")
+        now.touch()
+        try:
+            ago = now.stat().st_mtime - self.path.stat().st_mtime
+        except FileNotFoundError:  # just released
+            return ""
+        finally:
+            now.unlink()
+        return f" (last sign of life {max(0, round(ago))} s ago)"
 
 
 def _name(holder: Holder | None) -> str:

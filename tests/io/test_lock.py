@@ -38,6 +38,27 @@ def test_the_second_holder_is_told_who_the_first_is(tmp_path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_who_is_refused_learns_when_the_holder_last_showed_life(tmp_path) -> None:
+    path = tmp_path / ".lock"
+    with OutputLock(path):
+        long_ago = path.stat().st_mtime - 5000
+        os.utime(path, (long_ago, long_ago))
+        with pytest.raises(OutputExistsError, match=r"last sign of life 500\d s ago"), OutputLock(path):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_holder_shows_life(tmp_path, monkeypatch) -> None:
+    """Mutation: the lock file never touched after it was made; then this waits until pytest's timeout."""
+    monkeypatch.setattr("geoseg.io.lock.BEAT_S", 0.01)
+    path = tmp_path / ".lock"
+    with OutputLock(path):
+        os.utime(path, (1, 1))
+        while path.stat().st_mtime == 1:
+            os.sched_yield()
+    assert not path.exists()
+
+
 def test_a_living_process_holds_and_a_killed_one_does_not(tmp_path) -> None:
     path = tmp_path / ".lock"
     script = f"""
