@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,10 @@ def small_image(
     window = window or scene.grid.window
     shape = small_shape(*window.shape, longest)
     planes, valid = [], np.ones(shape, bool)
-    for band in scene.bands:
-        plane = _small_plane(scene, band, window, shape)
+    # Without overviews every block is decoded: seconds for a large scene.
+    with ThreadPoolExecutor(len(scene.bands)) as pool:
+        small = list(pool.map(lambda band: _small_plane(scene, band, window, shape), scene.bands))
+    for band, plane in zip(scene.bands, small, strict=True):
         valid &= ~np.ma.getmaskarray(plane) & np.isfinite(plane.data)
         if band.validity.nodata is not None:  # the user's word, which the file's own mask does not know
             valid &= plane.data != band.validity.nodata
