@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import threading
 import time
 from types import FrameType, TracebackType
 from typing import NoReturn, Self
+
+from geoseg.io.posix import Wakeup
 
 GRACE_S = 8.0
 """For unwinding; schedulers kill after 10 to 90 s."""
@@ -45,14 +46,13 @@ class Interrupts:
         self._told = False
         self._before = {number: signal.getsignal(number) for number in STOPS}
         self._ours = {number for number, before in self._before.items() if before is not signal.SIG_IGN}
-        self._ear, self._mouth = socket.socketpair()
+        self._wakeup = Wakeup()
 
     def __enter__(self) -> Self:
         """Begin to listen."""
         for number in self._ours:
             signal.signal(number, self._ask)
-        self._mouth.setblocking(False)
-        self._other_mouth = signal.set_wakeup_fd(self._mouth.fileno(), warn_on_full_buffer=False)
+        self._other = signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._watch, name="signals", daemon=True).start()
         return self
 
@@ -62,10 +62,10 @@ class Interrupts:
         """Restore what was; once asked to stop, the clock runs on until the process has ended."""
         if self.asked:
             return
-        signal.set_wakeup_fd(self._other_mouth)
+        signal.set_wakeup_fd(self._other)
         for number in self._ours:
             signal.signal(number, self._before[number])
-        self._mouth.close()
+        self._wakeup.hush()
 
     def tell(self) -> tuple[int, str]:
         """Exit code, and what the caller now says."""
@@ -79,14 +79,13 @@ class Interrupts:
 
     def _watch(self) -> None:
         """In a thread: hears signals while the main thread is deep in a library."""
-        first = last = None
+        first = last = left = None
         while True:
-            try:
-                heard = self._ear.recv(1)
-            except TimeoutError:
+            heard = self._wakeup.hear(left)
+            if heard is None:
                 self._end(last)
-            if not heard:  # the mouth was closed
-                self._ear.close()
+            if not heard:  # hushed
+                self._wakeup.close()
                 return
             if heard[0] not in self._ours:
                 continue
@@ -95,7 +94,7 @@ class Interrupts:
                 first = now
             elif now - first > _ECHO_S:
                 self._end(last)
-            self._ear.settimeout(max(first + GRACE_S - now, 1e-3))
+            left = max(first + GRACE_S - now, 1e-3)
 
     def _end(self, number: int | None) -> NoReturn:
         code, text = _words(signal.Signals(number or signal.SIGTERM))

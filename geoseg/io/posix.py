@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import shutil
+import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 from geoseg.errors import GeosegError, OutputError, OutputExistsError
@@ -84,6 +87,43 @@ def pid_namespace() -> str:
 def free_bytes(folder: Path) -> int:
     """Bytes that this user may still write on the folder's file system."""
     return shutil.disk_usage(folder).free
+
+
+class Wakeup:
+    """Where Python leaves the number of each signal, for `signal.set_wakeup_fd`."""
+
+    def __init__(self) -> None:
+        self._ear: socket.socket | FileIO
+        self._mouth: socket.socket | FileIO
+        if os.name == "nt":  # select knows sockets only
+            self._ear, self._mouth = socket.socketpair()
+            self._mouth.setblocking(False)
+        else:
+            self._ear, self._mouth = (FileIO(end, mode) for end, mode in zip(os.pipe(), "rw", strict=True))
+            os.set_blocking(self._mouth.fileno(), False)
+
+    def fileno(self) -> int:
+        """Descriptor to write to; it never blocks."""
+        return self._mouth.fileno()
+
+    def hear(self, seconds: float | None) -> bytes | None:
+        """The next byte; empty once `hush` was called; None when the time is up.
+
+        Args:
+            seconds: how long to wait; None: for ever.
+        """
+        ready, _, _ = select.select([self._ear], [], [], seconds)
+        if not ready:
+            return None
+        return self._ear.recv(1) if isinstance(self._ear, socket.socket) else self._ear.read(1)
+
+    def hush(self) -> None:
+        """Nothing more will be said."""
+        self._mouth.close()
+
+    def close(self) -> None:
+        """Nobody listens any more."""
+        self._ear.close()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from geoseg import __version__
+from geoseg.errors import InputError
 from geoseg.io.archive import check_archives
 from geoseg.io.cog import write_class_cog, write_score_cog
 from geoseg.io.publish import Publication
@@ -71,7 +72,11 @@ def write_rasters(
             for event in result.events:
                 watcher.warn(event)
 
-        _predict(job, resolved, settings, publication, take, watcher)
+        try:
+            _predict(job, resolved, settings, publication, take, watcher)
+        except InputError:  # mended it is another input, to which these tiles would only be in the way
+            publication.tiles.clear()
+            raise
         tags = raster_tags(job)
         write_class_cog(codes, place, scheme=scheme, tags=tags)
         for name, spool in scores.items():
