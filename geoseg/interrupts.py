@@ -105,4 +105,4 @@ class Interrupts:
 
 def _words(number: signal.Signals) -> tuple[int, str]:
     code, what = STOPS[number]
-    return code, f"{what}; run the same command again to resume."
+    return code, f"{what}; run the same command again."

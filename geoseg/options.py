@@ -198,14 +198,14 @@ VECTOR = (
         "vector__simplify_outer",
         is_flag=True,
         default=None,
-        help="Shape lines along nodata and the frame, too.",
+        help="Shape outer lines, too.",
     ),
     click.option("--smooth", "vector__smooth", is_flag=True, default=None, help="Cut the corners of the staircase."),
     click.option(
         "--max-vertices", "vector__max_vertices", type=int, help="Cut larger polygons into parts of one poly_id."
     ),
     click.option("--dissolve", "vector__dissolve", is_flag=True, default=None, help="One multipolygon for each class."),
-    click.option("--out-crs", "vector__out_crs", help="CRS of the polygons, as EPSG:3857.  [default: the raster's]"),
+    click.option("--out-crs", "vector__out_crs", help="CRS of polygons; GeoJSON: lon/lat.  [default: the raster's]"),
 )
 
 MEMORY = (

@@ -26,6 +26,7 @@ ValidRule = Literal["all", "any"]
 SCORE_LAYERS = ("confidence", "ambiguity", "probabilities")
 """Rasters of scores that may stand beside the class raster, in this order."""
 VECTOR_SUFFIXES = (".gpkg", ".shp", ".fgb", ".geojson", ".parquet")
+_LARGEST_TOLERANCE = 1e8  # more than the way round the Earth
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -229,12 +230,12 @@ class VectorSettings(Strict):
     def _check_shaping(self) -> None:
         if self.mmu_connect not in {4, 8}:
             raise UsageError(f"--mmu-connect {self.mmu_connect} is not 4 or 8.")
-        if not 0 <= self.simplify < math.inf:
-            raise UsageError(f"--simplify {self.simplify:g} must be meters, 0 or more.")
+        if not 0 <= self.simplify <= _LARGEST_TOLERANCE:
+            raise UsageError(f"--simplify {self.simplify:g} must be meters, 0 to {_LARGEST_TOLERANCE:g}.")
         # Smoothing puts two vertices where one was; a pixel has four.
-        least = 8 if self.smooth else 4
+        least, why = (8, " with --smooth") if self.smooth else (4, "")
         if self.max_vertices is not None and self.max_vertices < least:
-            raise UsageError(f"--max-vertices {self.max_vertices} must be at least {least}.")
+            raise UsageError(f"--max-vertices {self.max_vertices} must be at least {least}{why}.")
         if self.dissolve and self.max_vertices is not None:
             raise UsageError(
                 f"--dissolve joins what --max-vertices {self.max_vertices} cuts apart: give one of the two."

@@ -51,7 +51,7 @@ def test_the_first_signal_unwinds(number, code) -> None:
     out, err = child.communicate(timeout=60)
     assert (child.returncode, out, err) == (
         code,
-        f"unwinding\n{STOPS[number][1]}; run the same command again to resume.\n",
+        f"unwinding\n{STOPS[number][1]}; run the same command again.\n",
         "",
     )
 
@@ -64,7 +64,7 @@ def test_the_second_signal_ends_at_once() -> None:
     while child.poll() is None and time.monotonic() < deadline:  # those of the first moments count as its echo
         child.send_signal(signal.SIGTERM)
     assert child.returncode == 143
-    assert child.stderr.read() == "error: terminated; run the same command again to resume.\n"
+    assert child.stderr.read() == "error: terminated; run the same command again.\n"
 
 
 def test_two_at_the_same_moment_are_one() -> None:
@@ -83,7 +83,7 @@ def test_the_clock_ends_what_does_not_end(deep, said) -> None:
     """Mutation: without the watching thread this hangs."""
     child = started(deep=deep, unwind=FOREVER, grace=0.5)
     out, err = child.communicate(timeout=60)
-    assert (child.returncode, out, err) == (143, said, "error: terminated; run the same command again to resume.\n")
+    assert (child.returncode, out, err) == (143, said, "error: terminated; run the same command again.\n")
 
 
 def test_threads_that_outlive_the_end_are_cut_off_in_silence() -> None:

@@ -248,7 +248,8 @@ def place(path: str, dataset: Any, assume_crs: str | None) -> tuple[Grid, tuple[
     if crs is None:
         if assume_crs is None:
             raise InputError(
-                f"{path} has no CRS; pass --assume-crs EPSG:… if you know it, or set it with gdal_edit.py -a_srs."
+                f"{path} has no CRS; if you know it, set it with gdal_edit.py -a_srs EPSG:…, "
+                f"or pass --assume-crs EPSG:… where images are read."
             )
         crs = parse_crs(assume_crs)
         notes.append(f"{path_name(path)} carries no CRS; {crs.name} assumed")
@@ -259,12 +260,15 @@ def parse_crs(text: str, flag: str = "--assume-crs") -> CRS:
     """CRS of user input such as `EPSG:32618`.
 
     Raises:
-        InputError: not a CRS that PROJ knows.
+        InputError: not a CRS that PROJ knows, or one of heights or of space.
     """
     try:
-        return CRS.from_user_input(text)
+        crs = CRS.from_user_input(text)
     except CRSError as error:
         raise InputError(f"{flag} {text!r} is not a CRS that PROJ knows: {_first_line(error)}") from error
+    if crs.is_geocentric or crs.is_vertical:
+        raise InputError(f"{flag} {text!r}: {crs.name!r} is no CRS of maps; take a projected one, or lon/lat.")
+    return crs
 
 
 def validity_of(file: RasterFile, nodata: str | None) -> Validity:

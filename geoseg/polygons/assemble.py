@@ -128,9 +128,10 @@ def measure(xy: Floats, ring_starts: Ints, polygon_starts: Ints, model: AreaMode
         InputError: a polygon lies where the CRS has no place on the ground.
     """
     areas, perimeters = _of_polygons(model.areas(xy, ring_starts), model.lengths(xy, ring_starts), polygon_starts)
-    if not np.isfinite(areas).all():
+    lost = ~(np.isfinite(areas) & np.isfinite(perimeters))
+    if lost.any():
         raise InputError(
-            f"{int((~np.isfinite(areas)).sum())} polygons lie outside the domain of {model.crs.name!r}: "
+            f"{int(lost.sum())} polygons lie outside the domain of {model.crs.name!r}: "
             "set the pixels beyond its edge to nodata or warp the raster to another CRS."
         )
     return areas, perimeters

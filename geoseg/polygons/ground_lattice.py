@@ -65,10 +65,11 @@ def ground_lattice(grid: Grid, model: AreaModel) -> GroundLattice | None:
         grid: the raster's.
         model: how areas are measured on it, `area_model(grid)`.
     """
-    if model.name == "planar":
+    gsd_m = grid.gsd_m
+    if model.name == "planar" or not gsd_m > 0:  # NaN where the middle has no place on the ground
         return None
     for step_m in _STEPS_M:
-        apart = step_m / grid.gsd_m
+        apart = step_m / gsd_m
         n_cols, n_rows = (max(4, math.ceil(side / apart) + 1) for side in (grid.width, grid.height))
         if apart < _LEAST_STEP_PX or n_cols * n_rows > _MOST_NODES:
             return None

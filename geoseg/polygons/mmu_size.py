@@ -28,6 +28,7 @@ from geoseg.ground import AreaModel
 Ints = NDArray[np.int64]
 Measure = Literal["px", "m2"]
 
+_MOST = 1_000_000_000_000  # in whole square millimeters still a 64-bit integer
 _SIZE = r"\d+(?:\.\d*)?|\.\d+"
 _UNIT = re.compile(rf"\s*({_SIZE})\s*(ha|m2|px)\s*")
 _OF_CLASS = re.compile(rf"\s*([^=,\s][^=]*?)\s*=\s*((?:{_SIZE})\s*(?:ha|m2|px))\s*(?:,|$)")
@@ -107,6 +108,8 @@ def parse_size(text: str, option: str = "--mmu") -> Size:
     if match is None:
         raise UsageError(f"{option} {text!r} is no size; write hectares, square meters or pixels: 0.5ha, 5000m2, 9px.")
     amount, unit = match.groups()
+    if Fraction(amount) * _M2[unit] > _MOST:
+        raise UsageError(f"{option} {text!r} is too large; give at most {_MOST} square meters or pixels.")
     return Size(Fraction(amount) * _M2[unit], "px" if unit == "px" else "m2")
 
 

@@ -76,7 +76,7 @@ def test_asked_to_stop(forked, command, undisturbed, tmp_path, at, number, code)
     out = tmp_path / "out"
     done = forked.run(*command, out, failpoint=f"{at} {signal.Signals(number).name}")
     assert done.code == code, done.err
-    assert done.last.endswith("; run the same command again to resume.")
+    assert done.last.endswith("; run the same command again.")
     assert "Traceback" not in done.err
     left = {str(path.relative_to(out)) for path in out.rglob("*") if path.suffix != ".tile"}
     if at == "plan":

@@ -11,7 +11,7 @@ import rasterio
 from affine import Affine
 
 from geoseg.classes import ClassScheme, LandClass
-from geoseg.errors import InputMissingError, OutputExistsError, UsageError
+from geoseg.errors import InputError, InputMissingError, OutputExistsError, UsageError
 from geoseg.io.class_raster import open_class_raster
 from geoseg.io.record import verify_record
 from geoseg.settings import VECTOR_SUFFIXES, OutputSettings, VectorSettings
@@ -122,3 +122,23 @@ def test_paths_that_the_writer_takes_apart_are_refused(raster: Path, tmp_path: P
     with pytest.raises(UsageError, match="takes apart"):
         vectorize(raster, tmp_path / folder / "out.gpkg")
     assert not (tmp_path / folder).exists()
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4978", "EPSG:5773"])
+def test_heights_and_space_are_no_maps(crs: str, raster: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"--out-crs '{crs}': .* is no CRS of maps"):
+        vectorize(raster, tmp_path / "o.gpkg", VectorSettings(out_crs=crs))
+    assert not (tmp_path / "o.gpkg").exists()
+
+
+def test_rows_beyond_the_poles_are_the_inputs_fault(raster: Path, tmp_path: Path) -> None:
+    with rasterio.open(raster, "r+") as dataset:
+        dataset.crs, dataset.transform = "EPSG:4326", Affine(5, 0, -200, 0, -2.5, 94)
+    with pytest.raises(InputError, match="outside the domain of 'WGS 84'"):
+        vectorize(raster, tmp_path / "o.gpkg")
+
+
+@pytest.mark.parametrize("size", ["99999999999999999999999px", "100000001ha"])
+def test_sizes_beyond_all_rasters_are_refused(size: str, raster: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"--mmu '{size}' is too large; give at most 1000000000000 "):
+        vectorize(raster, tmp_path / "o.gpkg", VectorSettings(mmu=size))
