@@ -159,7 +159,7 @@ def test_what_is_no_class_raster_is_refused(tmp_path, values, message) -> None:
 def test_a_raster_without_any_class_place_or_file_is_refused(tmp_path) -> None:
     with pytest.raises(InputError, match="every pixel is nodata"):
         open_class_raster(raster(tmp_path / "a.tif", np.zeros((2, 2), "uint8"), nodata=0))
-    with pytest.raises(InputError, match="has no CRS; pass --assume-crs"):
+    with pytest.raises(InputError, match="has no CRS; if you know it, set it with gdal_edit"):
         open_class_raster(raster(tmp_path / "b.tif", CODES.astype("uint8"), crs=None))
     assert open_class_raster(tmp_path / "b.tif", assume_crs="EPSG:32618").grid.crs.to_epsg() == 32618
     with pytest.raises(InputMissingError, match=r"none\.tif"):
