@@ -198,7 +198,7 @@ VECTOR = (
         "vector__simplify_outer",
         is_flag=True,
         default=None,
-        help="Shape outer lines, too.",
+        help="Shape lines along nodata, too.",
     ),
     click.option("--smooth", "vector__smooth", is_flag=True, default=None, help="Cut the corners of the staircase."),
     click.option(

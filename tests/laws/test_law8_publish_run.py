@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from cli_kit import cut, geoseg, names_in, polygons_in, reflectance_model, start, states
+from cli_kit import cut, geoseg, names_in, polygons_in, start, states
 
 from geoseg.io.record import verify_record
 
@@ -27,11 +27,6 @@ FLAGS = ("--confidence", "--format", "gpkg,geojson", "--tile", "24")
 RECORD = "piece.json"
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    return reflectance_model(tmp_path_factory.mktemp("model") / "toy.safetensors")
 
 
 @pytest.fixture(scope="module")
