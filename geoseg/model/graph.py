@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from geoseg.model.lean_unet import LeanUnet
 from geoseg.model.spec import Band, ModelSpec
 
 
@@ -56,7 +57,7 @@ class Graph(nn.Module):
         self.channels = len(spec.bands)
         self.temperature = spec.temperature
 
-    def forward(self, dn: Tensor, present: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    def forward(self, dn: Tensor, present: Tensor, scale: Tensor, shift: Tensor, trim: int = 0) -> Tensor:
         """See the class.
 
         Args:
@@ -64,6 +65,7 @@ class Graph(nn.Module):
             present: (batch, 1 or scene band, row, col) bool; False enters the network as 0 (law 9).
             scale: (1, scene band, 1, 1) float32; reflectance = (DN + shift)·scale, see `normalize.shifts`.
             shift: as `scale`.
+            trim: pixels at each side for which no scores are wanted; those of all others are given.
         """
         # In place where the tensor is our own: each pass over the pixels costs a percent of a small network.
         values = self.normalize(_as_float(dn).add(shift).mul_(scale)).masked_fill_(~present, 0.0)
@@ -72,7 +74,12 @@ class Graph(nn.Module):
             full = values.new_zeros(values.shape[0], self.channels, *values.shape[2:])
             full[:, self.places] = values
             values = full
-        logits = self.network(values.contiguous(memory_format=torch.channels_last))
+        values = values.contiguous(memory_format=torch.channels_last)
+        if isinstance(self.network, LeanUnet):
+            logits = self.network(values, trim)
+        else:
+            rows, cols = (slice(trim, side - trim) for side in values.shape[2:])
+            logits = self.network(values)[:, :, rows, cols]
         # Softmax over classes that lie side by side in memory was seen to take twice to five times as long.
         logits = logits.to(torch.float32, memory_format=torch.contiguous_format)
         scores: Tensor = torch.softmax(logits / self.temperature, dim=1)

@@ -21,6 +21,7 @@ from geoseg.model.device import Resolved
 from geoseg.model.file import ModelRef, file_sha256, load_tensors
 from geoseg.model.graph import Graph
 from geoseg.model.normalize import shifts
+from geoseg.model.optimize import optimized
 from geoseg.model.reduce import Reduction, reduce
 from geoseg.model.transfer import Answers, Transfer, transfer_for
 
@@ -37,7 +38,10 @@ class _Call:
     """(1, band, 1, 1) on the device: reflectance = (DN + shift)·gain."""
     shift: Tensor
     finish: Callable[[Tensor, int], Mapping[str, Tensor]]
-    """Scores (class, row, col) of a chip and its number → what is kept of them, still on the device."""
+    """Scores (class, row, col) of a chip, without what is trimmed, and its number → what is kept of them, still on the
+    device."""
+    trim: int = 0
+    """Pixels at each side of every chip that need no scores."""
 
 
 class Predictor:
@@ -85,6 +89,8 @@ class Predictor:
             from geoseg.model.backend_openvino import compiled
 
             network = compiled(network, len(ref.spec.bands), resolved.precision)
+        else:
+            network = optimized(network, ref.spec, resolved.device)
         return cls(Graph(network, ref.spec, bands), resolved)
 
     def scores(
@@ -111,6 +117,7 @@ class Predictor:
         how: Reduction,
         scale: Sequence[float],
         offset: Sequence[float],
+        trim: int = 0,
     ) -> list[Answers]:
         """Winning class and score layers of a part of each chip, in order; scores do not leave the device.
 
@@ -120,12 +127,18 @@ class Predictor:
             how: what is kept; the answers are those of `geoseg.model.reduce.reduce`.
             scale: see `scores`.
             offset: see `scores`.
+            trim: pixels at each side of every chip that belong to no part, so that the network may leave them out.
 
         Raises:
             ModelOutputError: see `scores`.
             DeviceError: see `scores`.
         """
-        return self._answers(chips, scale, offset, lambda scores, i: reduce(scores[(slice(None), *parts[i])], how))
+
+        def kept(scores: Tensor, i: int) -> Mapping[str, Tensor]:
+            rows, cols = (slice(part.start - trim, part.stop - trim) for part in parts[i])
+            return reduce(scores[:, rows, cols], how)
+
+        return self._answers(chips, scale, offset, kept, trim)
 
     def _answers(
         self,
@@ -133,10 +146,11 @@ class Predictor:
         scale: Sequence[float],
         offset: Sequence[float],
         finish: Callable[[Tensor, int], Mapping[str, Tensor]],
+        trim: int = 0,
     ) -> list[Answers]:
         use_one_thread()
         gain, shift = (self._per_band(values) for values in (scale, shifts(scale, offset).tolist()))
-        call = _Call(chips, gain, shift, finish)
+        call = _Call(chips, gain, shift, finish, trim)
         results: dict[int, Answers] = {}
         by_size = sorted(range(len(chips)), key=lambda i: chips[i].window.shape)
         for _, same in groupby(by_size, key=lambda i: chips[i].window.shape):
@@ -191,7 +205,7 @@ class Predictor:
 
         def compute(batch: Sequence[Tensor]) -> dict[str, Tensor]:
             with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
-                scores = self.graph(*batch, call.gain, call.shift)
+                scores = self.graph(*batch, call.gain, call.shift, call.trim)
                 # A sum shows every NaN and infinity, in a tenth of the time that looking for them takes.
                 found = {"finite": scores.sum(dim=(1, 2, 3)).isfinite()}
                 for place, i in enumerate(numbers):

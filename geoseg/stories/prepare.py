@@ -29,7 +29,7 @@ from geoseg.tiling.plan import TilePlan, plan_tiles
 
 LARGEST_TILE = 2048
 TILES_PER_WORKER = 4
-KEY_VERSION = 2
+KEY_VERSION = 3
 """Raised when a change of geoseg changes pixels."""
 
 

@@ -144,7 +144,7 @@ class TileJob:
             merge = self.merge
             how = Reduction(None if merge is None else merge.index_of, len(self.scheme), self.layers)
             own = [cell.core.relative_to(cell.read).slices for cell, _ in batch]
-            answers = _predictor(self).reduced(chips, own, how, self.scene.scale, self.scene.offset)
+            answers = _predictor(self).reduced(chips, own, how, self.scene.scale, self.scene.offset, self.plan.margin)
             for (cell, _), kept in zip(batch, answers, strict=True):
                 yield ClassMap(kept.pop("index"), cell.core, kept)
             return

@@ -123,7 +123,7 @@ class SmallMemory(nn.Module):
         self.room = room
         self.batches = []
 
-    def forward(self, dn, _present, scale, _offset):
+    def forward(self, dn, _present, scale, _offset, _trim=0):
         self.batches.append(len(dn))
         if len(dn) > self.room:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -171,7 +171,7 @@ def test_one_chip_that_does_not_fit_is_a_device_error():
 class NoMemory(nn.Module):
     """Asks the CPU for more than there is, as torch itself words it."""
 
-    def forward(self, _dn, _present, _scale, _offset):
+    def forward(self, _dn, _present, _scale, _offset, _trim=0):
         return torch.empty(2**60, dtype=torch.uint8)
 
 
@@ -199,7 +199,7 @@ class Broken(nn.Module):
         super().__init__()
         self.value = value
 
-    def forward(self, dn, _present, _scale, _offset):
+    def forward(self, dn, _present, _scale, _offset, _trim=0):
         scores = torch.full_like(dn[:, :2], 0.5, dtype=torch.float32)
         scores[dn[:, 0, 0, 0] == 1, 0, 3, 2] = self.value
         return scores
