@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geoseg.errors import InputError, ModelOutputError
-from geoseg.grid import Window
 from geoseg.io.burn import area_on
 from geoseg.io.class_raster import open_class_raster
 from geoseg.io.dissolve import store
@@ -39,6 +42,7 @@ from geoseg.tiling.cluster import check_schedule
 
 TRUE_COLOR = ("red", "green", "blue")
 PREVIEW_PX = 1024
+Picture = NDArray[np.uint8]
 _CHANGED = "geoseg:changed"
 _POLYGONS = "geoseg:polygons"
 
@@ -107,10 +111,13 @@ def run(
             return _recorded(names, folder)
         work = _Work(job, resolved, settings, names, publication, watcher)
         answer = _segmented(work, folder)
-        summary, polygons, changed = _vectorized(work, answer)
+        # Decoding the scene for a picture takes as long as the polygons, and another processor.
+        with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
+            picture = pool.submit(_true_color, job.scene)
+            summary, polygons, changed = _vectorized(work, answer)
         if zones is not None and names.zones is not None:
             write_zone_table(zone_table([work.stage(names.classes)], zones), work.stage(names.zones))
-        _write_preview(work, summary)
+        _write_preview(work, summary, picture)
         later = {ANSWER: asdict(answer), _CHANGED: [asdict(change) for change in changed], _POLYGONS: len(polygons)}
         publication.commit(lambda files: run_item(files, job, resolved, settings, names, summary) | later)
     return names.result(folder, summary, len(polygons), changed)
@@ -202,7 +209,7 @@ def _cut(summary: Summary, area_m2: dict[str, float]) -> Summary:
     return replace(summary, area_m2=areas, outside_m2=summary.outside_m2 + beyond)
 
 
-def _write_preview(work: _Work, summary: Summary) -> None:
+def _write_preview(work: _Work, summary: Summary, picture: Future[Picture | None]) -> None:
     job, scheme = work.job, work.job.scheme
     window = picture_window(job.scene)
     shown = job.scene.grid.crop(window)
@@ -210,7 +217,7 @@ def _write_preview(work: _Work, summary: Summary) -> None:
     # The class raster has one code for all of them.
     reasons = {"outside the AOI": summary.outside_px, "no data": summary.nodata_px, **summary.masked_px}
     page = render_preview(
-        _true_color(job.scene, window, work.watcher),
+        _left_panel(picture, work.watcher),
         codes,
         scheme,
         nodata=scheme.nodata,
@@ -224,12 +231,17 @@ def _write_preview(work: _Work, summary: Summary) -> None:
         page.save(place)
 
 
-def _true_color(scene: Scene, window: Window, watcher: Watcher) -> Any:
-    """The left panel; None without the bands, or where the file cannot be read: the map itself is sound."""
+def _true_color(scene: Scene) -> Picture | None:
+    """The left panel; None without the bands."""
     if not set(TRUE_COLOR) <= set(scene.names):
         return None
+    return stretch(*small_image(scene.select(TRUE_COLOR), PREVIEW_PX, picture_window(scene)))
+
+
+def _left_panel(picture: Future[Picture | None], watcher: Watcher) -> Picture | None:
+    """None, too, where the file cannot be read: the map itself is sound."""
     try:
-        return stretch(*small_image(scene.select(TRUE_COLOR), PREVIEW_PX, window))
+        return picture.result()
     except InputError as error:
         watcher.warn(f"the preview comes without its true-color panel: {error}")
         return None
