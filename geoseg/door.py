@@ -17,7 +17,7 @@ import click
 from geoseg.console import Progress, warn
 from geoseg.errors import GeosegError, GeosegWarning, OutputError, OutputExistsError, without_secrets
 from geoseg.interrupts import Interrupts
-from geoseg.io.limits import spare_files
+from geoseg.io.limits import block_cache_mb, spare_files
 
 SOME_FAILED_EXIT = 3
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -30,7 +30,7 @@ class Door(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; every way out goes through here."""
         # GDAL's block cache takes 5 % of memory in every process unless told; workers inherit this.
-        os.environ.setdefault("GDAL_CACHEMAX", "128")
+        os.environ.setdefault("GDAL_CACHEMAX", str(block_cache_mb()))
         # A VRT of 5000 files holds 100 of them open unless told.
         os.environ.setdefault("GDAL_MAX_DATASET_POOL_SIZE", str(min(100, spare_files())))
         warnings.showwarning = _one_line

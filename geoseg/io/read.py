@@ -118,7 +118,7 @@ def _read_file(
         with trusted(bands[0], scene.grid):
             pixels = dataset.read([band.index for band in bands], window=spot)
             stored = pixels if seen is dataset else seen.read([band.index for band in bands], window=spot)
-            usable = _usable(seen, bands[0], spot, stored) & _finite(pixels)
+            usable = _told(seen, bands[0], spot, stored)
     except RasterioIOError as error:
         cause = str(error.__cause__ or error).strip().splitlines()[0]
         raise InputError(
@@ -126,33 +126,34 @@ def _read_file(
             f"rows {window.row_off}…{window.row_end - 1} ({cause}); the file is damaged, copy it again."
         ) from error
     data[to] = pixels
+    for array in [pixels] if stored is pixels else [pixels, stored]:
+        if array.dtype.kind == "f":  # NaN and ±inf are never usable
+            usable = usable & np.isfinite(array)
     present[to] = usable
 
 
-def _usable(dataset: Any, band: BandSource, spot: RasterioWindow, pixels: NDArray[Any]) -> Bools:
-    """(band, row, col) by the file's one rule; NaN and ±inf are never usable."""
+def _told(dataset: Any, band: BandSource, spot: RasterioWindow, pixels: NDArray[Any]) -> Bools:
+    """(1 or band, row, col): where there is data by the file's one rule."""
     rule = band.validity
-    usable: Bools = _finite(pixels)
+    told: Bools = np.ones((1, *pixels.shape[1:]), bool)
     if rule.nodata is not None:
         if not np.isnan(rule.nodata):
-            usable &= pixels != _as_stored(rule.nodata, pixels.dtype)
+            told = pixels != _as_stored(rule.nodata, pixels.dtype)
     elif rule.alpha is not None:
-        usable &= dataset.read(rule.alpha, window=spot) > 0
+        told = dataset.read([rule.alpha], window=spot) > 0
     elif band.warped:
-        usable &= dataset.read(dataset.count, window=spot) > 0
+        told = dataset.read([dataset.count], window=spot) > 0
     elif rule.mask:
-        usable &= dataset.read_masks(1, window=spot) > 0
-    return usable
-
-
-def _finite(pixels: NDArray[Any]) -> Bools:
-    """False for NaN and ±inf; integers need no look."""
-    return np.isfinite(pixels) if pixels.dtype.kind == "f" else np.ones(pixels.shape, bool)
+        told = dataset.read_masks([1], window=spot) > 0
+    return told
 
 
 def _as_stored(nodata: float, dtype: np.dtype[Any]) -> Any:
-    """Nodata in the raster's own type: -3.4e38 as a double is no float32 value, and 1e20 no uint16."""
+    """Nodata in the raster's own type: -3.4e38 as a double is no float32 value, and 1e20 no uint16.
+
+    NumPy would compare whole numbers with a float one by one as doubles, in five times the time.
+    """
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             return dtype.type(nodata)
-    return nodata
+    return int(nodata) if nodata.is_integer() else nodata
