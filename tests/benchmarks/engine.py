@@ -30,8 +30,6 @@ from typing import Any
 
 from engine_scene import random_unet, write_mosaic
 
-from geoseg.io.limits import block_cache_mb
-
 SAMPLE = Path(__file__).parents[2] / "data" / "eastern_shore_s2.tif"
 BACK = "bare again"
 
@@ -42,9 +40,7 @@ def part(name: str, given: argparse.Namespace, raster: Path, model: str) -> dict
     options |= {"device": given.device, "backend": given.backend, "precision": given.precision}
     command = [sys.executable, str(Path(__file__).with_name("engine_parts.py")), json.dumps(options)]
     start = time.perf_counter()
-    # As the command line sets it for itself.
-    cache = {"GDAL_CACHEMAX": str(block_cache_mb())}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=cache | os.environ)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     answer = process.stdout.read().strip().splitlines()
     _, status, usage = os.wait4(process.pid, 0)

@@ -26,7 +26,9 @@ from torchgeo.datasets import RasterDataset, stack_samples
 from torchgeo.samplers import GridGeoSampler
 
 import geoseg
+from geoseg.io.limits import block_cache_mb
 from geoseg.io.read import read_chip
+from geoseg.model import predictor
 from geoseg.model.build import build
 from geoseg.model.device import resolve
 from geoseg.model.file import load_tensors
@@ -166,6 +168,7 @@ def run(given: Options) -> Figures:
     device = DeviceClock() if gpu else None
     if not gpu:
         clock.watch(Graph, "forward", "forward", own=True)
+        clock.watch(predictor, "reduce", "forward", own=True)
     clock.watch(TileJob, "warm_up", "load")
     clock.watch(rasters, "_predict", "predict")
     clock.watch(rasters, "write_class_cog", "cog")
@@ -262,6 +265,6 @@ PARTS: dict[str, Callable[[Options], Figures]] = {
 }
 
 if __name__ == "__main__":
-    os.environ.setdefault("GDAL_CACHEMAX", "128")  # as the command line sets it
+    os.environ.setdefault("GDAL_CACHEMAX", str(block_cache_mb()))  # as the command line sets it
     options = json.loads(sys.argv[1])
     print(json.dumps(PARTS[options["name"]](options)))
