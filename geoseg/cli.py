@@ -26,6 +26,7 @@ from geoseg.options import (
     OUTPUT,
     READING,
     RUNNING,
+    UPDATE,
     VECTOR,
     ZONES,
     settings_from,
@@ -57,7 +58,9 @@ def main() -> None:
 @main.command()
 @INPUTS
 @click.option("-o", "--out", "folder", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
-@with_options(CONFIG, READING, MODEL, LEGEND, RUNNING, MEMORY, FORMATS, VECTOR, ZONES, NAME, OUTPUT, DRY_RUN, COMMON)
+@with_options(
+    CONFIG, READING, MODEL, LEGEND, RUNNING, MEMORY, FORMATS, VECTOR, ZONES, NAME, UPDATE, OUTPUT, DRY_RUN, COMMON
+)
 def run(inputs: tuple[str, ...], folder: Path, as_json: bool, quiet: bool, **params: Any) -> None:
     """Scene → class raster, polygons, preview, STAC item.
 
@@ -97,7 +100,7 @@ def run(inputs: tuple[str, ...], folder: Path, as_json: bool, quiet: bool, **par
 @main.command()
 @INPUTS
 @click.option("-o", "--out", "output", required=True, type=click.Path(path_type=Path), help="Class raster, .tif.")
-@with_options(CONFIG, READING, MODEL, LEGEND, RUNNING, OUTPUT, DRY_RUN, COMMON)
+@with_options(CONFIG, READING, MODEL, LEGEND, RUNNING, UPDATE, OUTPUT, DRY_RUN, COMMON)
 def segment(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **params: Any) -> None:
     """Scene → class raster only."""
     settings = _settings(params)

@@ -5,46 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
+from geoseg.comma_lists import Numbers, Words
 from geoseg.errors import UsageError
 from geoseg.settings import VECTOR_SUFFIXES, RunSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-if TYPE_CHECKING:
-    _WordsType = click.ParamType[tuple[str, ...]]
-    _NumbersType = click.ParamType[tuple[float, ...]]
-else:  # click's types became generic after 8.3
-    _WordsType = _NumbersType = click.ParamType
-
-
-class Words(_WordsType):
-    """Comma-separated words."""
-
-    name = "WORD,…"
-
-    def convert(self, value: Any, _param: click.Parameter | None, _ctx: click.Context | None) -> tuple[str, ...]:
-        """Split at commas; empty parts are dropped."""
-        return value if isinstance(value, tuple) else tuple(w.strip() for w in str(value).split(",") if w.strip())
-
-
-class Numbers(_NumbersType):
-    """Comma-separated numbers."""
-
-    name = "NUMBER,…"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
-        """Split at commas; each part must be a number."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(float(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a number or a comma-separated list of numbers.", param, ctx)
 
 
 def _together(name: str, text: str) -> Callable[[F], F]:
@@ -240,6 +209,16 @@ OUTPUT = (
     click.option("--overwrite", "output__overwrite", is_flag=True, default=None, help="Replace what is there."),
     click.option("--restart", "output__restart", is_flag=True, default=None, help="Discard an interrupted run's work."),
     click.option("--break-lock", "output__break_lock", is_flag=True, default=None, help="Ignore another run's lock."),
+)
+
+UPDATE = (
+    click.option(
+        "--update",
+        "output__update",
+        is_flag=True,
+        default=None,
+        help="Inputs changed: predict only what they changed in the finished output.",
+    ),
 )
 
 NAME = (

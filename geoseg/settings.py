@@ -247,6 +247,8 @@ class OutputSettings(Strict):
     """What happens to what is already there."""
 
     overwrite: bool = False
+    update: bool = False
+    """Bring a finished output up to date with changed inputs: only chips that read something else are predicted."""
     name: str | None = None
     """Stem of the output names; None: the product's name, else the first input's stem."""
     break_lock: bool = False

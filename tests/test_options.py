@@ -23,6 +23,7 @@ GROUPS = (
     options.LEGEND,
     options.ZONES,
     options.NAME,
+    options.UPDATE,
     options.OUTPUT,
 )
 FLAGS = [
@@ -83,6 +84,7 @@ FLAGS = [
     ("--scores c.tif", "vector.scores", Path("c.tif")),
     ("--name scene", "output.name", "scene"),
     ("--overwrite", "output.overwrite", True),
+    ("--update", "output.update", True),
     ("--restart", "output.restart", True),
     ("--break-lock", "output.break_lock", True),
 ]

@@ -130,6 +130,14 @@ def test_the_first_command_segments_the_sample(tmp_path, monkeypatch) -> None:
     done = geoseg(*call[:place], tmp_path / "out", *call[place + 1 :])
     assert done.code == 0, done.err
     stem = Path(call[1]).stem
-    promised = {"classes.tif", "classes.tif.aux.xml", "classes.qml", "polygons.gpkg", "preview.png", "json"}
+    promised = {
+        "classes.tif",
+        "classes.tif.aux.xml",
+        "classes.qml",
+        "polygons.gpkg",
+        "preview.png",
+        "json",
+        "tiles.parquet",
+    }
     assert {f"{stem}.{rest}" for rest in promised} <= names_in(tmp_path / "out")
     assert verify_record(tmp_path / "out" / f"{stem}.json") == []

@@ -32,19 +32,13 @@ from geoseg.io.record import (
     verify_record,
     with_record,
 )
+from geoseg.io.sidecars import STYLE, remove_stale_sidecars
 from geoseg.io.tile_file import TileFolder
 from geoseg.io.work_folder import WorkFolder
 
 _log = logging.getLogger(__name__)
 
 __all__ = ["FileEntry", "Publication", "recorded", "verify_record"]
-
-# GDAL, SQLite and GIS programs believe these beside a file, whoever wrote them: a journal is rolled back into a new
-# database, old overviews and nodata are shown for a new raster, an old index hides new polygons.
-_APPENDED = {".tif": (".ovr", ".msk", ".aux.xml"), ".gpkg": ("-journal", "-wal", "-shm")}
-_REPLACING = {".tif": (".tfw", ".wld"), ".shp": (".qix", ".sbn", ".sbx", ".cpg")}
-_STYLE = ".qml"
-"""QGIS looks for STEM.qml whatever the suffix, so outputs of one stem may share it."""
 
 
 class Publication:
@@ -62,6 +56,8 @@ class Publication:
         restart: discard the tiles of interrupted runs.
         names: final names of all files that the run makes, without the record.
         tiles_key: the part of the key that tiles depend on, plain JSON; None: there are no tiles.
+        update_by: gives what of a key must be equal for this output to replace a finished one without `overwrite`;
+            None: nothing that is finished is replaced without.
 
     Attributes:
         up_to_date: True when the output already stands, complete and of this key: there is nothing to do.
@@ -78,6 +74,7 @@ class Publication:
         restart: bool = False,
         names: Sequence[str],
         tiles_key: Mapping[str, Any] | None = None,
+        update_by: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
     ) -> None:
         for name in (record_name, *names):
             check_name(name)
@@ -86,7 +83,7 @@ class Publication:
         self.up_to_date = self._published = False
         self.key: dict[str, Any] = json.loads(json.dumps(key, allow_nan=False))
         self._folder, self._names, self._record = out_dir, tuple(names), out_dir / record_name
-        self._overwrite, self._restart = overwrite, restart
+        self._overwrite, self._restart, self._update_by = overwrite, restart, update_by
         prefix = f".{record_name.removesuffix('.json')}.geoseg"
         self._lock = OutputLock(out_dir / f"{prefix}.lock", break_lock)
         self._work = WorkFolder(out_dir, prefix, self.key, tiles_key)
@@ -186,18 +183,23 @@ class Publication:
         for name in (*self._names, self._record.name):
             if (self._folder / name).is_dir():
                 raise OutputExistsError(f"output {self._folder / name} is a folder; move it or choose another -o.")
-        found = self._complete()
+        found, owned = self._complete(), set[str]()
         if found is not None:
             key, files = found
             self.up_to_date = key == self.key and set(self._names) <= files.keys()
             if self.up_to_date or self._overwrite:
                 return self.up_to_date
-            lines = key_differences(key, self.key) or ["files: the record lacks some of those asked for"]
-            raise OutputExistsError(
-                f"output {self._record} exists, made with other settings ({shown(lines)}); "
-                f"pass --overwrite to replace it, or choose another -o."
-            )
-        ours = set() if self._overwrite else self._left_by_crash() | self._shared_styles()
+            if self._update_by is None:
+                lines = key_differences(key, self.key) or ["files: the record lacks some of those asked for"]
+            else:
+                lines = key_differences(self._update_by(key), self._update_by(self.key))
+            if lines:
+                raise OutputExistsError(
+                    f"output {self._record} exists, made with other settings ({shown(lines)}); "
+                    f"pass --overwrite to replace it, or choose another -o."
+                )
+            owned = {self._record.name, *files}
+        ours = set() if self._overwrite else owned | self._left_by_crash() | self._shared_styles()
         foreign = [
             name
             for name in (*self._names, self._record.name)
@@ -213,7 +215,7 @@ class Publication:
     def _shared_styles(self) -> set[str]:
         """Style files of other outputs of our stem; whether they are ours, too, is seen when ours is written."""
         beside = records_beside(self._folder, self._record.name)
-        return {name for files in beside.values() for name in files if name.endswith(_STYLE)}
+        return {name for files in beside.values() for name in files if name.endswith(STYLE)}
 
     def _complete(self) -> tuple[dict[str, Any], dict[str, FileEntry]] | None:
         """Key and files of a finished output, if one stands here with all its files."""
@@ -290,11 +292,5 @@ class Publication:
                 record.unlink()
 
     def _remove_stale_sidecars(self) -> None:
-        theirs = {name for files in records_beside(self._folder, self._record.name).values() for name in files}
-        for destination in (self._folder / name for name in self._names):
-            suffix = destination.suffix.lower()
-            believed = [destination.with_name(destination.name + end) for end in _APPENDED.get(suffix, ())]
-            believed += [destination.with_suffix(end) for end in (*_REPLACING.get(suffix, ()), _STYLE)]
-            for sidecar in believed:
-                if sidecar.name not in theirs | set(self._names):
-                    sidecar.unlink(missing_ok=True)
+        beside = records_beside(self._folder, self._record.name).values()
+        remove_stale_sidecars(self._folder, self._names, {name for files in beside for name in files})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -86,8 +86,12 @@ def read_record(path: Path) -> Any:
         raise InputError(f"record {path} is unreadable ({error}); run again with --overwrite.") from error
 
 
-def verify_record(path: Path) -> list[str]:
+def verify_record(path: Path, names: Collection[str] | None = None) -> list[str]:
     """Compare the files beside a record with it, byte for byte; one line a problem, empty when all is well.
+
+    Args:
+        path: of the record.
+        names: of the recorded files to look at; None: all.
 
     Raises:
         InputMissingError: no such record.
@@ -96,6 +100,8 @@ def verify_record(path: Path) -> list[str]:
     _, files = recorded(read_record(path))
     problems = []
     for entry in files.values():
+        if names is not None and entry.name not in names:
+            continue
         file = path.with_name(entry.name)
         if not file.is_file():
             problems.append(f"{entry.name} is missing.")

@@ -5,6 +5,7 @@ A `Scene` is a frozen value that travels to workers; `geoseg.io.read` turns wind
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -141,7 +142,7 @@ class Scene:
     @property
     def aoi(self) -> Geometry | None:
         """Area of interest in the scene's CRS."""
-        return None if self.aoi_wkb is None else _geometry(self.aoi_wkb)
+        return None if self.aoi_wkb is None else _geometries.of(self.aoi_wkb)
 
     def select(self, names: Sequence[str]) -> Scene:
         """The same scene with these bands only, in this order.
@@ -172,12 +173,24 @@ class Scene:
         return scene_to_dask(self, chunk)
 
 
-@lru_cache(maxsize=4)
-def _geometry(wkb: bytes) -> Geometry:
-    """Parsed once a process and indexed for many intersection tests."""
+def _prepared(wkb: bytes) -> Geometry:
     geometry = from_wkb(wkb)
     prepare(geometry)
     return geometry
+
+
+class _Geometries(threading.local):
+    """Parsed once a thread and indexed for many intersection tests.
+
+    GEOS goes on building the index of a prepared geometry, and keeps the state of a question in it, while it answers;
+    shapely lets threads ask at the same time: shared by two of them, it was seen to end the process.
+    """
+
+    def __init__(self) -> None:
+        self.of = lru_cache(maxsize=4)(_prepared)
+
+
+_geometries = _Geometries()
 
 
 def path_name(path: str) -> str:

@@ -31,7 +31,7 @@ from geoseg.io import posix
 from geoseg.io.failpoint import failpoint
 
 SUFFIX = ".tile"
-_MAGIC = b"geosegT\x01"
+_MAGIC = b"geosegT\x02"
 _LENGTH = struct.Struct("<I")
 _DIGEST_BYTES = 32
 _NAME = re.compile(rf"(\d{{6,}}){re.escape(SUFFIX)}")

@@ -92,6 +92,8 @@ def _asset(entry: FileEntry, names: OutputNames) -> ItemFile:
     elif entry.name in layers:
         kind = layers[entry.name]
         title, roles = _SCORE_TITLES[kind], ("data",)
+    elif entry.name == names.segmented.tiles:
+        kind, title = "tiles", "What each chip read, for --update"
     elif entry.name in names.polygons:
         kind, title, roles = f"polygons-{entry.name.rpartition('.')[2]}", "Polygons", ("data",)
     elif entry.name == names.zones:

@@ -1,4 +1,4 @@
-"""What the rasters of one answer are called: the class raster, its sidecars, the score rasters."""
+"""What the files of one answer are called: class raster, its sidecars, score rasters, the table of what was read."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ class RasterNames:
     classes: str
     scores: Mapping[str, str]
     """Layer → name, in the order of `settings.SCORE_LAYERS`."""
+    tiles: str
+    """What each chip read, for `--update`."""
 
     @classmethod
     def of(cls, classes: str, stem: str, layers: Collection[str]) -> RasterNames:
         """Names beside a class raster; score rasters are called `<stem>.<layer>.tif`."""
-        return cls(classes, {layer: f"{stem}.{layer}.tif" for layer in SCORE_LAYERS if layer in layers})
+        scores = {layer: f"{stem}.{layer}.tif" for layer in SCORE_LAYERS if layer in layers}
+        return cls(classes, scores, f"{stem}.tiles.parquet")
 
     @property
     def all(self) -> list[str]:
         """Every file, the class raster first."""
-        return [*(path.name for path in class_cog_files(Path(self.classes))), *self.scores.values()]
+        return [*(path.name for path in class_cog_files(Path(self.classes))), *self.scores.values(), self.tiles]
 
     def score(self, layer: str, folder: Path) -> Path | None:
         """Path of a score raster; None where it is not written."""

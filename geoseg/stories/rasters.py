@@ -1,4 +1,4 @@
-"""The pixels of a scene: every tile predicted, the rasters written."""
+"""The pixels of a scene: every tile predicted, or what changed of a finished run's; the rasters written."""
 
 from __future__ import annotations
 
@@ -7,24 +7,30 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from geoseg import __version__
+from geoseg.classes import ClassScheme
 from geoseg.errors import InputError
 from geoseg.io.archive import check_archives
 from geoseg.io.cog import write_class_cog, write_score_cog
+from geoseg.io.finished import opened_answer
 from geoseg.io.publish import Publication
 from geoseg.io.read import touches_aoi
 from geoseg.io.scratch import retiled
 from geoseg.io.spool import RasterSpool
+from geoseg.io.tiles_table import write_tiles
 from geoseg.model.blocks import give_back_freed_blocks
 from geoseg.model.device import Resolved, visible_gpus
 from geoseg.settings import RunSettings
 from geoseg.stories.prepare import Job
 from geoseg.stories.raster_names import RasterNames, score_bands
+from geoseg.stories.update import FinishedPixels
 from geoseg.stories.watcher import Watcher
 from geoseg.tiling.checkpoint import Checkpoints, resumed_plan
 from geoseg.tiling.plan import Tile
+from geoseg.tiling.reads import SceneReads
+from geoseg.tiling.result import TileResult
 from geoseg.tiling.schedule import map_tiles
 from geoseg.tiling.tally import Tally
-from geoseg.tiling.worker import TileJob, TileResult
+from geoseg.tiling.worker import TileJob
 
 
 def write_rasters(
@@ -34,8 +40,9 @@ def write_rasters(
     publication: Publication,
     names: RasterNames,
     watcher: Watcher,
+    finished: FinishedPixels | None = None,
 ) -> Tally:
-    """Predict all tiles and write class raster and score rasters to their staging paths.
+    """Predict all tiles; write class raster, score rasters and the table of what was read to their staging paths.
 
     Tiles that an interrupted run has finished are taken from its files.
 
@@ -46,6 +53,7 @@ def write_rasters(
         publication: with the staging paths, and the tiles.
         names: of the rasters.
         watcher: told about progress.
+        finished: whose pixels are taken wherever the chips read what they read then.
 
     Raises:
         OutputExistsError: `--tile` asks for other tiles than those of the interrupted run.
@@ -53,7 +61,7 @@ def write_rasters(
     check_archives([*job.scene.paths, *(mask.path for mask in job.scene.masks)])
     plan = resumed_plan(job.plan, publication.tiles, asked=settings.schedule.tile is not None)
     job, scheme, grid = replace(job, plan=plan), job.scheme, plan.grid
-    tally = Tally(grid, scheme)
+    tally, reads = Tally(grid, scheme), SceneReads.of(plan)
     with ExitStack() as stack:
         place = publication.stage(names.classes)
         codes = stack.enter_context(RasterSpool(place.with_suffix(".spool"), grid, scheme.dtype, scheme.nodata))
@@ -69,14 +77,19 @@ def write_rasters(
             for name, spool in scores.items():
                 spool.write(result.map.window, result.map.scores[name])
             tally.add(result)
+            reads.add(result, plan)
             for event in result.events:
                 watcher.warn(event)
 
         try:
-            _predict(job, resolved, settings, publication, take, watcher)
+            _predict(job, resolved, settings, publication, take, watcher, finished)
         except InputError:  # mended it is another input, to which these tiles would only be in the way
             publication.tiles.clear()
             raise
+        if finished is not None:
+            kept, total = finished.reads.unchanged(reads)
+            watcher.note(f"update: {kept} of {total} chips are unchanged")
+        write_tiles(reads, publication.stage(names.tiles))
         tags = raster_tags(job)
         write_class_cog(codes, place, scheme=scheme, tags=tags)
         for name, spool in scores.items():
@@ -92,9 +105,11 @@ def _predict(
     publication: Publication,
     take: Callable[[TileResult], None],
     watcher: Watcher,
+    finished: FinishedPixels | None,
 ) -> None:
     """All tiles, in any order, each kept once it is known; the only writer is this coordinator."""
-    with Checkpoints(publication.tiles, job.plan) as checkpoints:
+    with ExitStack() as stack:
+        checkpoints = stack.enter_context(Checkpoints(publication.tiles, job.plan))
         done = set()
         for result in checkpoints.restored():
             take(result)
@@ -113,17 +128,30 @@ def _predict(
         job = replace(job, fit=replace(job.fit, scene=scene))
         watcher.start(len(tiles), sum(tile.core.size for tile in tiles))
         gpus = visible_gpus(settings.predict)
-        for result in map_tiles(_work(job, resolved, settings), tiles, settings.schedule, gpus=gpus):
+        work = _work(job, resolved, settings, None if finished is None else finished.reads)
+        complete = _completing(finished, job.scheme, stack)
+        for found in map_tiles(work, tiles, settings.schedule, gpus=gpus):
+            result = complete(found)
             checkpoints.keep(result)
             take(result)
             watcher.advance(result.map.window.size)
         give_back_freed_blocks()
 
 
-def _work(job: Job, resolved: Resolved, settings: RunSettings) -> TileJob:
+def _completing(
+    finished: FinishedPixels | None, scheme: ClassScheme, stack: ExitStack
+) -> Callable[[TileResult], TileResult]:
+    """What puts a finished run's pixels into a result; its rasters stay open as long as the stack."""
+    if finished is None:
+        return lambda result: result
+    read = stack.enter_context(opened_answer(finished.classes, finished.scores, scheme))
+    return lambda result: result.completed(read)
+
+
+def _work(job: Job, resolved: Resolved, settings: RunSettings, known: SceneReads | None) -> TileJob:
     """What workers do; ready to start when they are threads of this process."""
-    predict = settings.predict
-    work = TileJob(job.scene, job.plan, job.model, resolved, layers=predict.layers, merge=job.merge, tta=predict.tta)
+    layers, tta = settings.predict.layers, settings.predict.tta
+    work = TileJob(job.scene, job.plan, job.model, resolved, layers=layers, merge=job.merge, tta=tta, known=known)
     if not settings.schedule.distributed:
         work.warm_up()
     return work

@@ -36,6 +36,7 @@ from geoseg.stories.rasters import write_rasters
 from geoseg.stories.regions import ClassChange, find_regions, layer_name, polygons_of, write_regions
 from geoseg.stories.segment import Summary, announce, as_inputs, recorded_summary, summarize
 from geoseg.stories.stats import asked_zones, table_key, zone_table
+from geoseg.stories.update import finished_pixels, without_contents
 from geoseg.stories.vector_key import skipped_codes, vector_key
 from geoseg.stories.watcher import Silent, Watcher
 from geoseg.tiling.cluster import check_schedule
@@ -73,9 +74,9 @@ def run(
     Writes into `folder`: `NAME.classes.tif` (+ `.aux.xml`, `.qml`), `NAME.polygons.*` in the formats of
     `settings.vector.formats`, `NAME.preview.png`, the score rasters asked for (`NAME.confidence.tif`,
     `NAME.ambiguity.tif`, `NAME.probabilities.tif`), with zones `NAME.zones.csv`, with a minimum mapping unit
-    `NAME.raw.tif`, the model's answer before it, and last `NAME.json`, a STAC item. NAME is the product's, else the
-    first input's stem. With `overwrite` the model's answer of a finished run is taken from there if only what comes
-    after it is asked for anew.
+    `NAME.raw.tif`, the model's answer before it, `NAME.tiles.parquet`, what each chip read, and last `NAME.json`, a
+    STAC item. NAME is the product's, else the first input's stem. With `overwrite` the model's answer of a finished run
+    is taken from there if only what comes after it is asked for anew; with `update` what changed inputs left as it was.
 
     Args:
         inputs: raster or product, or with `settings.read.together = "stack"` several rasters of one scene.
@@ -106,6 +107,7 @@ def run(
         restart=output.restart,
         names=names.all,
         tiles_key=key["segment"],
+        update_by=without_contents if output.update else None,
     ) as publication:
         if publication.up_to_date:
             return _recorded(names, folder)
@@ -140,9 +142,11 @@ def _segmented(work: _Work, folder: Path) -> Summary:
         work.watcher.note(f"the model's makers suggest --mmu {unit}; none is applied")
     found = earlier_answer(folder / work.names.record, work.publication.key["segment"])
     if found is None:
-        names = work.names.segmented
-        tally = write_rasters(work.job, work.resolved, work.settings, work.publication, names, work.watcher)
-        check_unchanged(work.job, work.publication.key["segment"], work.publication)
+        names, key, finished = work.names.segmented, work.publication.key["segment"], None
+        if work.settings.output.update:
+            finished = finished_pixels(folder / work.names.record, key, names, work.job.plan, work.watcher)
+        tally = write_rasters(work.job, work.resolved, work.settings, work.publication, names, work.watcher, finished)
+        check_unchanged(work.job, key, work.publication)
         return summarize(tally, work.job)
     for old, new in zip(found.files, work.names.segmented.all, strict=True):
         shutil.copyfile(old, work.stage(new))

@@ -19,6 +19,7 @@ from geoseg.settings import RunSettings
 from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key
 from geoseg.stories.raster_names import RasterNames
 from geoseg.stories.rasters import write_rasters
+from geoseg.stories.update import finished_pixels, without_contents
 from geoseg.stories.watcher import Silent, Watcher
 from geoseg.tiling.cluster import check_schedule
 from geoseg.tiling.seam import Seam
@@ -83,7 +84,8 @@ def segment(
     """Classify every pixel of a scene.
 
     Writes `output` (a COG), its `.aux.xml` and `.qml`, the score rasters asked for (`NAME.confidence.tif`,
-    `NAME.ambiguity.tif`, `NAME.probabilities.tif`), and last the commit record `<output name>.json`.
+    `NAME.ambiguity.tif`, `NAME.probabilities.tif`), `NAME.tiles.parquet`, and last the commit record
+    `<output name>.json`. With `settings.output.update` a finished output is brought up to date with changed inputs.
 
     Args:
         inputs: raster, or with `settings.read.together = "stack"` several of one scene.
@@ -114,12 +116,16 @@ def segment(
         restart=settings.output.restart,
         names=names.all,
         tiles_key=key,
+        update_by=without_contents if settings.output.update else None,
     ) as publication:
         if publication.up_to_date:
             summary = recorded_summary(output.parent / record)
             return SegmentResult.of(output, names, summary, up_to_date=True)
         announce(job, watcher)
-        tally = write_rasters(job, resolved, settings, publication, names, watcher)
+        finished = None
+        if settings.output.update:
+            finished = finished_pixels(output.parent / record, publication.key, names, job.plan, watcher)
+        tally = write_rasters(job, resolved, settings, publication, names, watcher, finished)
         summary = summarize(tally, job)
         check_unchanged(job, key, publication)
         publication.commit(lambda files: segment_record(files, summary))

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from geoseg.arrays import ClassMap
 from geoseg.errors import OutputExistsError
 from geoseg.io.tile_file import TileFolder, TileRecord
 from geoseg.tiling.plan import TilePlan
-from geoseg.tiling.worker import TileResult
+from geoseg.tiling.result import TileResult
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ WAITING = 2 * WRITERS
 _SYNC_EVERY = 32
 """Files between two syncs of the folder: what a power failure may cost."""
 _CLASSES = "classes"
-_TALLIES = ("outside_by_row", "masked_by_row", "seam", "digests")
+_TALLIES = ("outside_by_row", "masked_by_row", "seam", "seam_digests", "digests")
 
 
 class Checkpoints:
@@ -125,6 +125,6 @@ def _record(result: TileResult, plan: TilePlan) -> TileRecord:
 
 def _result(record: TileRecord) -> TileResult:
     arrays = dict(record.arrays)
-    tallies = {name: arrays.pop(name) for name in _TALLIES}
+    tallies: dict[str, Any] = {name: arrays.pop(name) for name in _TALLIES}
     pixels = ClassMap(arrays.pop(_CLASSES), record.core, arrays)
     return TileResult(pixels, **tallies, chips=record.chips, number=record.number, events=record.events)

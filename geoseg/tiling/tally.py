@@ -11,8 +11,8 @@ from geoseg.classes import ClassScheme
 from geoseg.grid import Grid
 from geoseg.ground import AreaModel, area_model
 from geoseg.quality import REASONS
+from geoseg.tiling.result import TileResult
 from geoseg.tiling.seam import Seam
-from geoseg.tiling.worker import TileResult
 
 
 class Tally:
@@ -43,7 +43,7 @@ class Tally:
         self._masked[rows] += result.masked_by_row.T
         self._outside[rows] -= window.width - result.outside_by_row
         self.chips += result.chips
-        self._seam += result.seam
+        self._seam += result.seam.sum(axis=0)
         self._events += [(result.number, event) for event in result.events]
 
     @property

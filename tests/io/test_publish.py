@@ -141,6 +141,37 @@ def test_other_settings_are_named_and_need_overwrite(tmp_path) -> None:
     assert visible(tmp_path) == NEW  # scene.shp belonged to the old record and is gone
 
 
+def test_an_update_replaces_what_is_equal_in_the_part_that_counts(tmp_path) -> None:
+    """And nothing else: what differs there is named, files of others stay, the old stands until the new is there."""
+
+    def update(files: dict[str, str], key: dict[str, object], *, fail: bool = False) -> bool:
+        part = {"update_by": lambda whole: {"model": whole.get("model")}}
+        with Publication(tmp_path, RECORD, key, names=list(files), **part) as publication:
+            if publication.up_to_date:
+                return False
+            for name, text in files.items():
+                publication.stage(name).write_text(text)
+            if fail:
+                raise KeyError
+            publication.commit(lambda _: {"type": "Feature"})
+        return True
+
+    assert update(OLD, {"model": 1, "input": "a"})
+    assert not update(OLD, {"model": 1, "input": "a"})
+    with pytest.raises(OutputExistsError, match=r"other settings \(model: 1 → 2\); pass --overwrite"):
+        update(NEW, {"model": 2, "input": "b"})
+    with pytest.raises(KeyError):
+        update(NEW, {"model": 1, "input": "b"}, fail=True)
+    assert visible(tmp_path) == OLD
+    (tmp_path / "scene.png").write_text("mine")
+    with pytest.raises(OutputExistsError, match=r"scene\.png exists without a record"):
+        update(NEW, {"model": 1, "input": "b"})
+    (tmp_path / "scene.png").unlink()
+    assert update(NEW, {"model": 1, "input": "b"})
+    assert visible(tmp_path) == NEW
+    assert verify_record(tmp_path / RECORD) == []
+
+
 def test_files_of_others_need_overwrite(tmp_path) -> None:
     (tmp_path / "scene.tif").write_text("mine")
     (tmp_path / "notes.txt").write_text("mine too")
@@ -235,6 +266,7 @@ def test_verify_names_each_problem(tmp_path) -> None:
     assert "sha256" in problems[0]
     assert "has 5 bytes, the record says 12" in problems[1]
     assert "is missing" in problems[2]
+    assert verify_record(tmp_path / RECORD, {"scene.shp", "scene.gpkg"}) == problems[1:]
     with pytest.raises(InputMissingError, match="did not finish"):
         verify_record(tmp_path / "none.json")
     (tmp_path / "other.json").write_text("[1]")

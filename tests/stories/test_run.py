@@ -55,7 +55,7 @@ def tables(full) -> dict[str, gpd.GeoDataFrame]:
 
 def test_files_are_named_as_promised_and_nothing_else_is_left(full) -> None:
     out, done = full
-    rasters = {"classes.tif", "classes.tif.aux.xml", "classes.qml", "confidence.tif"}
+    rasters = {"classes.tif", "classes.tif.aux.xml", "classes.qml", "confidence.tif", "tiles.parquet"}
     vectors = {f"polygons.{s}" for s in (*FORMATS, "shx", "dbf", "prj", "cpg", "qml")}
     assert names_in(out) == {f"{NAME}.{rest}" for rest in rasters | vectors | {"preview.png", "json"}}
     result = json.loads(done.out)

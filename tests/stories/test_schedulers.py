@@ -187,10 +187,10 @@ def test_a_relative_path_means_the_callers_folder(scene, model, reference, tmp_p
 
 def elsewhere(monkeypatch) -> None:
     """Make this process another one than that which made the job, as a worker is."""
-    from geoseg.tiling import worker
+    from geoseg.tiling import process
 
-    monkeypatch.setattr(worker, "_process", lambda: "node7:41")
-    monkeypatch.setattr(worker, "_loaded", {})
+    monkeypatch.setattr(process, "process_name", lambda: "node7:41")
+    monkeypatch.setattr(process, "_loaded", {})
 
 
 @pytest.fixture
@@ -218,16 +218,16 @@ def test_a_worker_that_cannot_see_a_file_names_it(job, tmp_path, monkeypatch, na
 
 def test_a_worker_of_another_kind_is_refused(job, monkeypatch) -> None:
     """Law 2: the key says which instruction set and which libraries; a worker with others would change bytes."""
-    from geoseg.tiling import worker
+    from geoseg.tiling import process
 
     elsewhere(monkeypatch)
-    here = worker.machine_key(job.resolved)
-    monkeypatch.setattr(worker, "machine_key", lambda _: here | {"processor": "ABACUS"})
+    here = process.machine_key(job.resolved)
+    monkeypatch.setattr(process, "machine_key", lambda _: here | {"processor": "ABACUS"})
     with pytest.raises(
         DeviceError, match=re.escape(f"node7:41 has processor ABACUS, this run needs {here['processor']} ")
     ):
         job(job.plan[0])
-    monkeypatch.setattr(worker, "machine_key", lambda _: here)
+    monkeypatch.setattr(process, "machine_key", lambda _: here)
     assert job(job.plan[0]).chips > 0
 
 

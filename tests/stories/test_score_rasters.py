@@ -74,7 +74,7 @@ def test_segment_writes_the_same_beside_its_raster(full, piece, model, tmp_path)
     done = geoseg(*call, "--json")
     assert done.code == 0, done.err
     told = json.loads(done.out)
-    rest = {"tif", "tif.aux.xml", "qml", "tif.json", "ambiguity.tif", "probabilities.tif"}
+    rest = {"tif", "tif.aux.xml", "qml", "tif.json", "ambiguity.tif", "probabilities.tif", "tiles.parquet"}
     assert names_in(tmp_path) == {f"a.{r}" for r in rest}
     assert told["confidence"] is None
     for layer in LAYERS[1:]:

@@ -27,7 +27,8 @@ def whole(piece, model, tmp_path_factory) -> Path:
 
 def test_files_record_and_second_call(whole, piece, model) -> None:
     folder = whole.parent
-    made = {"classes.tif", "classes.tif.aux.xml", "classes.qml", "confidence.tif", "classes.tif.json"}
+    rasters = {"classes.tif", "classes.tif.aux.xml", "classes.qml", "confidence.tif"}
+    made = {*rasters, "tiles.parquet", "classes.tif.json"}
     assert names_in(folder) == {f"piece.{rest}" for rest in made}
     assert verify_record(folder / "piece.classes.tif.json") == []
     before = states(folder)

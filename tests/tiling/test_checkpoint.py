@@ -17,7 +17,9 @@ from geoseg.io.tile_file import TileFolder
 from geoseg.model.device import Resolved
 from geoseg.tiling.checkpoint import WAITING, Checkpoints, resumed_plan
 from geoseg.tiling.plan import plan_tiles
-from geoseg.tiling.worker import TileJob, TileResult, digest
+from geoseg.tiling.reads import digest
+from geoseg.tiling.result import TileResult
+from geoseg.tiling.worker import TileJob
 
 SIDE = 90
 
@@ -45,7 +47,9 @@ def job_for(image: np.ndarray, folder: Path, tile: int = 40) -> TileJob:
 
 def plain(result: TileResult) -> object:
     arrays = {"classes": result.map.index, **result.map.scores}
-    arrays |= {name: getattr(result, name) for name in ("outside_by_row", "masked_by_row", "seam", "digests")}
+    arrays |= {
+        name: getattr(result, name) for name in ("outside_by_row", "masked_by_row", "seam", "seam_digests", "digests")
+    }
     values = {name: (array.dtype, array.tolist()) for name, array in arrays.items()}
     return result.number, result.map.window, values, result.chips, result.events
 

@@ -12,9 +12,9 @@ from geoseg.arrays import ClassMap
 from geoseg.grid import Grid, Window
 from geoseg.ground import area_model
 from geoseg.quality import REASONS
+from geoseg.tiling.result import TileResult
 from geoseg.tiling.seam import Seam
 from geoseg.tiling.tally import Tally
-from geoseg.tiling.worker import TileResult
 
 PLANE = Grid(CRS(UTM), NORTH_UP, 6, 4)
 GLOBE = Grid(CRS(4326), Affine(0.5, 0, -10, 0, -0.5, 70), 40, 60)
@@ -26,7 +26,7 @@ def result(index, window, outside=None, masked=None, events=(), chips=1, seam=(0
     outside = np.zeros(window.height, np.int64) if outside is None else np.asarray(outside)
     masked = np.zeros(window.shape, np.uint8) if masked is None else np.asarray(masked)
     by_row = np.stack([(masked == code).sum(axis=1) for code in range(1, len(REASONS) + 1)])
-    return TileResult(ClassMap(index, window), outside, by_row, chips, np.array(seam), events)
+    return TileResult(ClassMap(index, window), outside, by_row, chips, np.array([seam]), events)
 
 
 def test_by_hand():
