@@ -15,7 +15,8 @@ from geoseg.model.spec import ModelSpec
 from geoseg.model.versions import versions
 from geoseg.settings import PredictSettings
 
-CPU_BATCH = 4
+CPU_BATCH = 1
+"""A CPU goes chip by chip; more would only be read before their time."""
 ACCELERATOR_BATCH = 16
 
 

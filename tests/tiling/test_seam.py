@@ -69,7 +69,8 @@ def test_mutation_pairs_chosen_by_the_tile_turn_it_red(tmp_path, monkeypatch):
         own = {(cell.row, cell.col) for cell in tile.cells}
         return [pair for pair in original(plan, tile) if (pair.second.row, pair.second.col) in own]
 
-    monkeypatch.setattr("geoseg.tiling.worker.pairs_of", of_one_tile)
+    for module in ("worker", "reads"):
+        monkeypatch.setattr(f"geoseg.tiling.{module}.pairs_of", of_one_tile)
     assert predicted(scene, model, tile=24).tally.seam != one
 
 
