@@ -18,6 +18,7 @@ from geoseg.console import Progress, warn
 from geoseg.errors import GeosegError, GeosegWarning, OutputError, OutputExistsError, without_secrets
 from geoseg.interrupts import Interrupts
 from geoseg.io.limits import block_cache_mb, spare_files
+from geoseg.model.blocks import share_one_arena
 
 SOME_FAILED_EXIT = 3
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -33,6 +34,7 @@ class Door(click.Group):
         os.environ.setdefault("GDAL_CACHEMAX", str(block_cache_mb()))
         # A VRT of 5000 files holds 100 of them open unless told.
         os.environ.setdefault("GDAL_MAX_DATASET_POOL_SIZE", str(min(100, spare_files())))
+        share_one_arena()
         warnings.showwarning = _one_line
         with Interrupts() as interrupts:
             try:

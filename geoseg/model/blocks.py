@@ -10,21 +10,31 @@ import sys
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
+def share_one_arena() -> bool:
+    """Let all threads of this process allocate from one heap; True when glibc's malloc obeys.
+
+    To be called before threads are started: each keeps the heap that it began with. The small heaps of threads are
+    given back to the kernel whenever nothing is left in one, which `keep_freed_blocks` cannot prevent.
+    """
+    libc = _glibc()
+    return libc is not None and bool(libc.mallopt(_M_ARENA_MAX, 1))
+
+
 def keep_freed_blocks() -> bool:
     """Tell glibc's malloc to reuse large blocks; True when it obeys.
 
     A chip's activations are blocks of tens of MB. By default glibc maps each of them anew and gives it back after the
-    layer; filling fresh pages with zeros was seen to take a third of a forward pass of 1024² pixels. One arena for
-    all threads, since those of their own cannot hold such blocks. `give_back_freed_blocks` is the other half.
+    layer; filling fresh pages with zeros was seen to take a third of a forward pass of 1024² pixels.
+    `give_back_freed_blocks` is the other half.
 
     A process-wide setting, for processes that predict on their CPU; results do not depend on it. Variables MALLOC_…
     of the environment win, and other C libraries are left alone.
     """
     libc = _glibc()
-    if libc is None or any(name.startswith("MALLOC_") for name in os.environ):
+    if libc is None or not share_one_arena():
         return False
     most = 2**31 - 1
-    return all(libc.mallopt(*pair) for pair in ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, most)))
+    return all(libc.mallopt(*pair) for pair in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, most)))
 
 
 def give_back_freed_blocks() -> None:
@@ -35,7 +45,8 @@ def give_back_freed_blocks() -> None:
 
 
 def _glibc() -> ctypes.CDLL | None:
-    if not sys.platform.startswith("linux"):
+    """The C library, if it is glibc and nobody has given it orders of their own."""
+    if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
         return None
     libc = ctypes.CDLL(None)
     return libc if hasattr(libc, "gnu_get_libc_version") and hasattr(libc, "mallopt") else None

@@ -29,6 +29,7 @@ import geoseg
 from geoseg.io.limits import block_cache_mb
 from geoseg.io.read import read_chip
 from geoseg.model import predictor
+from geoseg.model.blocks import share_one_arena
 from geoseg.model.build import build
 from geoseg.model.device import resolve
 from geoseg.model.file import load_tensors
@@ -265,6 +266,8 @@ PARTS: dict[str, Callable[[Options], Figures]] = {
 }
 
 if __name__ == "__main__":
-    os.environ.setdefault("GDAL_CACHEMAX", str(block_cache_mb()))  # as the command line sets it
+    # As the command line does.
+    os.environ.setdefault("GDAL_CACHEMAX", str(block_cache_mb()))
+    share_one_arena()
     options = json.loads(sys.argv[1])
     print(json.dumps(PARTS[options["name"]](options)))

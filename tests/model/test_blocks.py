@@ -53,3 +53,43 @@ def test_what_the_user_has_set_wins(monkeypatch):
 def test_other_systems_are_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not keep_freed_blocks()
+
+
+THREAD = """
+import resource, sys, threading
+import torch
+from geoseg.model.blocks import keep_freed_blocks, share_one_arena
+if sys.argv[1] == "one":
+    assert share_one_arena()
+begun, told = threading.Event(), threading.Event()
+def work():
+    torch.ones(2)  # the thread has its heap now
+    begun.set()
+    told.wait()
+    def use():
+        for _ in range(10):  # two blocks, of which a thread's own heap of 64 MB holds one
+            both = torch.ones(10_000_000), torch.ones(10_000_000)
+            del both
+    use()
+    start = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+    use()
+    print(resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - start)
+thread = threading.Thread(target=work)
+thread.start()
+begun.wait()
+assert keep_freed_blocks()
+told.set()
+thread.join()
+"""
+
+
+@pytest.mark.skipif(not keep_freed_blocks(), reason="another C library, or its settings are given")
+def test_threads_begun_after_the_first_word_keep_their_blocks_too():
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    faults = {}
+    for how in ("one", "own"):
+        command = [sys.executable, "-c", THREAD, how]
+        faults[how] = int(subprocess.run(command, capture_output=True, text=True, check=True, env=clean).stdout)
+    pages = 40_000_000 // os.sysconf("SC_PAGE_SIZE")
+    assert faults["one"] < pages // 4
+    assert faults["own"] > 5 * pages  # else one heap serves nothing
