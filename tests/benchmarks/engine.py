@@ -5,8 +5,8 @@
 
 Each part runs in a process of its own, on the same raster and with the same weights; the bare network first and last,
 since other work on the machine slows all parts: read ratios. The raster is a mosaic of shifted and flipped copies of
-real scenes (`engine_scene.py`); `resnet18` is a U-Net with random weights whose last layer's bias is chosen so that
-every class wins somewhere.
+real scenes (`engine_scene.py`), from 16 384² on a VRT of files of 4096²; `resnet18` is a U-Net with random weights
+whose last layer's bias is chosen so that every class wins somewhere.
 
     bare      bf16 (fp32 where the processor has no bf16), channels-last, one stream, all cores, 4 × 512², resident
     read      every chip of the plan read, nothing computed; floor: every block of the raster decoded once
@@ -28,7 +28,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engine_scene import random_unet, write_mosaic
+from engine_scene import random_unet, write_mosaic, write_scene
 
 SAMPLE = Path(__file__).parents[2] / "data" / "eastern_shore_s2.tif"
 BACK = "bare again"
@@ -86,7 +86,7 @@ def main() -> None:
         given.work = given.work or temporary
         folder = Path(given.work)
         folder.mkdir(parents=True, exist_ok=True)
-        raster = write_mosaic(folder / f"scene_{given.size}.tif", given.source, given.size)
+        raster = write_scene(folder, given.source, given.size)
         corner = write_mosaic(folder / f"scene_{given.plain_size}.tif", given.source, given.plain_size)
         model = str(random_unet(folder / "resnet18.safetensors", raster)) if given.model == "resnet18" else given.model
         print(f"{given.model}, {given.size}², {given.device}", flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from xml.etree.ElementTree import Element, ElementTree, SubElement
 
 import numpy as np
 import rasterio
@@ -21,13 +22,59 @@ from geoseg.model.spec import Architecture
 from geoseg.settings import ReadSettings
 
 PIECE = 1024
+LARGE = 16_384
+VRT_PIECE = 4096
+VRT_PIECES = 6
 
 
-def write_mosaic(path: Path, sources: list[Path], size: int) -> Path | None:
+def write_scene(folder: Path, sources: list[Path], size: int) -> Path:
+    """A mosaic of size² pixels: one file, or from `LARGE` on a VRT of a few that come again and again."""
+    if size < LARGE:
+        found = write_mosaic(folder / f"scene_{size}.tif", sources, size)
+        assert found is not None
+        return found
+    pieces = [write_mosaic(folder / f"piece_{n}.tif", sources, VRT_PIECE, seed=n) for n in range(VRT_PIECES)]
+    return _write_vrt(folder / f"scene_{size}.vrt", [piece for piece in pieces if piece], size)
+
+
+def _write_vrt(path: Path, pieces: list[Path], size: int) -> Path:
+    random, across = np.random.default_rng(0), -(-size // VRT_PIECE)
+    order = random.integers(len(pieces), size=(across, across))
+    with rasterio.open(pieces[0]) as first:
+        dtype = {"uint8": "Byte", "uint16": "UInt16", "float32": "Float32"}[first.dtypes[0]]
+        root = Element("VRTDataset", rasterXSize=str(size), rasterYSize=str(size))
+        SubElement(root, "SRS").text = first.crs.to_wkt()
+        SubElement(root, "GeoTransform").text = ", ".join(map(repr, first.transform.to_gdal()))
+        metadata = SubElement(root, "Metadata")
+        for name, value in first.tags().items():
+            SubElement(metadata, "MDI", key=name).text = value
+        for number in first.indexes:
+            band = SubElement(root, "VRTRasterBand", dataType=dtype, band=str(number))
+            for tag, value in (
+                ("Description", first.descriptions[number - 1]),
+                ("NoDataValue", first.nodata),
+                ("Scale", first.scales[number - 1]),
+                ("Offset", first.offsets[number - 1]),
+            ):
+                if value is not None:
+                    SubElement(band, tag).text = str(value)
+            for (row, col), piece in np.ndenumerate(order):
+                source = SubElement(band, "SimpleSource")
+                SubElement(source, "SourceFilename", relativeToVRT="1").text = pieces[piece].name
+                SubElement(source, "SourceBand").text = str(number)
+                side = str(VRT_PIECE)
+                SubElement(source, "SrcRect", xOff="0", yOff="0", xSize=side, ySize=side)
+                place = {"xOff": str(col * VRT_PIECE), "yOff": str(row * VRT_PIECE)}
+                SubElement(source, "DstRect", xSize=side, ySize=side, **place)
+    ElementTree(root).write(path)
+    return path
+
+
+def write_mosaic(path: Path, sources: list[Path], size: int, seed: int = 0) -> Path | None:
     """Size² pixels of shifted, flipped and turned copies, seeded; kept when it is there. None for size 0."""
     if not size or path.exists():
         return path if size else None
-    draft, random, scenes = path.with_suffix(".part"), np.random.default_rng(0), []
+    draft, random, scenes = path.with_suffix(".part"), np.random.default_rng(seed), []
     for source in sources:
         with rasterio.open(source) as dataset:
             scenes.append(dataset.read())
