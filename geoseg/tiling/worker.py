@@ -15,6 +15,7 @@ from geoseg.grid import Window
 from geoseg.io.read import inside, read_chip, touches_aoi
 from geoseg.io.remote import is_remote
 from geoseg.io.scene import Scene
+from geoseg.io.sparse import stores_nothing
 from geoseg.legend import Merge
 from geoseg.model.device import Resolved, machine_key
 from geoseg.model.file import ModelRef
@@ -220,11 +221,15 @@ class TileJob:
             used = spoken(self.plan, tile, cell)
             if used is None or not touches_aoi(self.scene, used):
                 continue
-            chip = read_chip(self.seen, cell.read)
-            own = read_chip(self.scene, used) if self.plan.resampled else chip
-            reads.digests[number] = self._digest(cell, chip, own)
+            nothing = stores_nothing(self.seen, cell.read)
+            if not nothing:
+                chip = read_chip(self.seen, cell.read)
+                own = read_chip(self.scene, used) if self.plan.resampled else chip
+                reads.digests[number] = self._digest(cell, chip, own)
             if self.known is None or not self.known.has(cell, reads.digests[number]):
                 reads.changed[cell] = used
+            if nothing:
+                continue
             rows, cols = used.relative_to(own.window).slices
             place = used.relative_to(tile.core).slices
             reads.valid[place] = own.valid[rows, cols]
