@@ -14,11 +14,12 @@ from geoseg.io.publish import Publication
 from geoseg.io.read import touches_aoi
 from geoseg.io.scratch import retiled
 from geoseg.io.spool import RasterSpool
-from geoseg.model.blocks import give_back_freed_blocks
+from geoseg.model.blocks import keep_freed_blocks, stop_keeping_blocks
 from geoseg.model.device import Resolved, visible_gpus
 from geoseg.settings import RunSettings
 from geoseg.stories.prepare import Job
 from geoseg.stories.raster_names import RasterNames, score_bands
+from geoseg.stories.run_cost import keep_within, within_memory
 from geoseg.stories.watcher import Watcher
 from geoseg.tiling.checkpoint import Checkpoints, resumed_plan
 from geoseg.tiling.plan import Tile
@@ -49,10 +50,13 @@ def write_rasters(
 
     Raises:
         OutputExistsError: `--tile` asks for other tiles than those of the interrupted run.
+        MemoryLimitError: the memory allowed does not suffice for the least.
     """
     check_archives([*job.scene.paths, *(mask.path for mask in job.scene.masks)])
     plan = resumed_plan(job.plan, publication.tiles, asked=settings.schedule.tile is not None)
-    job, scheme, grid = replace(job, plan=plan), job.scheme, plan.grid
+    begun = bool(publication.tiles.numbers())
+    job = within_memory(replace(job, plan=plan), resolved, settings, watcher, keep_tiles=begun)
+    scheme, grid = job.scheme, plan.grid
     tally = Tally(grid, scheme)
     with ExitStack() as stack:
         place = publication.stage(names.classes)
@@ -113,11 +117,12 @@ def _predict(
         job = replace(job, fit=replace(job.fit, scene=scene))
         watcher.start(len(tiles), sum(tile.core.size for tile in tiles))
         gpus = visible_gpus(settings.predict)
-        for result in map_tiles(_work(job, resolved, settings), tiles, settings.schedule, gpus=gpus):
+        for result in map_tiles(_work(job, resolved, settings), tiles, settings.schedule, gpus=gpus, crew=job.crew):
             checkpoints.keep(result)
             take(result)
             watcher.advance(result.map.window.size)
-        give_back_freed_blocks()
+            keep_within(job)
+        stop_keeping_blocks()
 
 
 def _work(job: Job, resolved: Resolved, settings: RunSettings) -> TileJob:
@@ -126,6 +131,8 @@ def _work(job: Job, resolved: Resolved, settings: RunSettings) -> TileJob:
     work = TileJob(job.scene, job.plan, job.model, resolved, layers=predict.layers, merge=job.merge, tta=predict.tta)
     if not settings.schedule.distributed:
         work.warm_up()
+        if resolved.device == "cpu":
+            keep_freed_blocks()  # an earlier run of this process may have stopped it
     return work
 
 
