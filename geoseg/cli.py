@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from geoseg.settings import RunSettings
-    from geoseg.stories.inspect import InfoReport, PlanReport
+    from geoseg.stories.dry_run import PlanReport
+    from geoseg.stories.inspect import InfoReport
     from geoseg.stories.segment import Summary
 
 INPUTS = click.argument("inputs", nargs=-1, required=True)
@@ -100,14 +101,14 @@ def run(inputs: tuple[str, ...], folder: Path, as_json: bool, quiet: bool, **par
 @main.command()
 @INPUTS
 @click.option("-o", "--out", "output", required=True, type=click.Path(path_type=Path), help="Class raster, .tif.")
-@with_options(CONFIG, READING, MODEL, LEGEND, RUNNING, UPDATE, OUTPUT, DRY_RUN, COMMON)
+@with_options(CONFIG, READING, MODEL, LEGEND, RUNNING, UPDATE, MEMORY, OUTPUT, DRY_RUN, COMMON)
 def segment(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **params: Any) -> None:
     """Scene → class raster only."""
     settings = _settings(params)
     if settings.read.together == "each":
         raise UsageError("segment writes one file; call it once for each scene, or use run --each.")
     if params["dry_run"]:
-        _plan(inputs, settings, as_json=as_json)
+        _plan(inputs, settings, as_json=as_json, polygons=False)
         return
     from geoseg.stories.segment import segment as story
 
@@ -198,10 +199,12 @@ def _stem(path: str) -> str:
     return product if product != name or Path(path).is_dir() else Path(name).stem
 
 
-def _plan(inputs: tuple[str, ...], settings: RunSettings, *, as_json: bool) -> None:
-    from geoseg.stories.inspect import plan
+def _plan(inputs: tuple[str, ...], settings: RunSettings, *, as_json: bool, polygons: bool = True) -> None:
+    from geoseg.stories.dry_run import plan
 
-    _show_all([plan(scene, one) for scene, one in _scenes(inputs, settings)], settings, as_json=as_json)
+    _show_all(
+        [plan(scene, one, polygons=polygons) for scene, one in _scenes(inputs, settings)], settings, as_json=as_json
+    )
 
 
 def _show_all(reports: Sequence[InfoReport | PlanReport], settings: RunSettings, *, as_json: bool) -> None:

@@ -178,9 +178,7 @@ VECTOR = (
 )
 
 MEMORY = (
-    click.option(
-        "--max-memory", "schedule__max_memory", help="For making polygons: 4GB, 500MB.  [default: what is available]"
-    ),
+    click.option("--max-memory", "schedule__max_memory", help="4GB, 500MB: stay below.  [default: what is available]"),
 )
 
 LEGEND = (
@@ -240,7 +238,7 @@ SCORES = (
     ),
 )
 
-DRY_RUN = (click.option("--dry-run", is_flag=True, help="Print the plan, its memory and disk; do nothing."),)
+DRY_RUN = (click.option("--dry-run", is_flag=True, help="Print the plan, its time, memory and disk; write nothing."),)
 
 CONFIG = (
     click.option("--config", type=click.Path(path_type=Path), help="Settings in YAML; flags given here win over them."),

@@ -29,4 +29,4 @@ def block_cache_mb() -> int:
     old ones, which was seen to take longer than decoding (14 µs a page on a virtual machine).
     """
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 64 + 96 * threads
+    return 64 + 96 * (threads + 1)  # one of them reads while the others compute

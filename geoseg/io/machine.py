@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from geoseg.spelling import bytes_of
 CPUINFO = Path("/proc/cpuinfo")
 CGROUPS = Path("/sys/fs/cgroup")
 GROUPS_OF_PROCESS = Path("/proc/self/cgroup")
+PROCESS = Path("/proc/self")
 _V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 _V2 = ("memory.max", "memory.current", "inactive_file")
 SHARE = 0.8
@@ -35,11 +38,43 @@ def memory_room(most: str | None = None) -> int:
         most: what it may come to altogether, as `4GB`; None: `SHARE` of what the machine and its control groups
             (containers, batch jobs: Linux cgroups, both versions) have left.
     """
+    if most is not None:
+        return max(0, bytes_of(most) - resident())
+    return int(SHARE * min([memory()[0], *_group_rooms(CGROUPS, GROUPS_OF_PROCESS)]))
+
+
+def resident() -> int:
+    """Bytes of main memory that this process has now."""
     import psutil
 
-    if most is not None:
-        return max(0, bytes_of(most) - int(psutil.Process().memory_info().rss))
-    return int(SHARE * min([memory()[0], *_group_rooms(CGROUPS, GROUPS_OF_PROCESS)]))
+    return int(psutil.Process().memory_info().rss)
+
+
+def forget_peak() -> bool:
+    """Let `peak_since` count from now on; False where the system (all but Linux) or its rules do not allow it."""
+    try:
+        (PROCESS / "clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def peak_since() -> int:
+    """Bytes of the largest resident size since `forget_peak` (proc_pid_status(5), VmHWM)."""
+    lines = (PROCESS / "status").read_text(encoding="ascii", errors="replace").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+def gdal_cache_bytes() -> int:
+    """What GDAL's cache of blocks may come to, as `GDAL_CACHEMAX` says; 5 % of the memory unless set.
+
+    A number below 100,000 means MB, above it bytes, `%` a share (https://gdal.org/en/stable/user/configoptions.html).
+    """
+    text = os.environ.get("GDAL_CACHEMAX", "5%").strip()
+    number = float(re.match(r"[\d.]*", text)[0] or 0)  # type: ignore[index]
+    if text.endswith("%"):
+        return int(number / 100 * memory()[1])
+    return int(number * 2**20 if number < 100_000 else number)
 
 
 def _group_rooms(root: Path, groups: Path) -> Iterator[int]:

@@ -36,6 +36,8 @@ class _Layout:
 
     bytes: int
     """All pixels of all bands, unpacked, with the mask."""
+    block: int
+    """One block, unpacked, of all bands that are stored together."""
     large: bool
     """True: its blocks are, see `LARGE_BLOCK_BYTES`."""
 
@@ -43,6 +45,12 @@ class _Layout:
 def has_large_blocks(scene: Scene) -> bool:
     """True when a file of the scene must decode much more than a window to read it."""
     return any(_layout(path).large for path in scene.paths)
+
+
+def copying_bytes(scene: Scene) -> int:
+    """Memory that `retiled` takes: a block packed and unpacked, and the rows that it makes; 0 when it does nothing."""
+    blocks = [layout.block for layout in map(_layout, scene.paths) if layout.large]
+    return 2 * max(blocks) + 3 * _BAND_BYTES if blocks else 0
 
 
 def retiled(scene: Scene, folder: Path) -> tuple[Scene, tuple[str, ...]]:
@@ -78,13 +86,14 @@ def _layout(path: str) -> _Layout:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with opened(path) as dataset:
             if dataset.driver not in {"GTiff", "COG"} or len(set(dataset.dtypes)) != 1:
-                return _Layout(0, large=False)
+                return _Layout(0, 0, large=False)
             item = _item_bytes(dataset)
             rows, cols = dataset.block_shapes[0]
             together = dataset.count if _by_pixel(dataset) else 1
             pixels = dataset.width * dataset.height
-            large = rows * cols * item * together > LARGE_BLOCK_BYTES and rows > SIDE
-            return _Layout(pixels * (dataset.count * item + _masked(dataset)), large=large)
+            block = rows * cols * item * together
+            large = block > LARGE_BLOCK_BYTES and rows > SIDE
+            return _Layout(pixels * (dataset.count * item + _masked(dataset)), block, large=large)
 
 
 def _item_bytes(dataset: Any) -> int:

@@ -163,6 +163,11 @@ class Predictor:
                     del waiting[:size]
         return [results[i] for i in range(len(chips))]
 
+    def limit(self, at_once: int | None) -> None:
+        """Let so many threads of a CPU compute at the same time, while others read; None: all that come."""
+        if self.device.type == "cpu":
+            self.transfer = transfer_for(self.device, at_once)
+
     def take_events(self) -> tuple[str, ...]:
         """What went differently from the plan (batches halved) since the last call; goes into the run's record."""
         with self._lock:

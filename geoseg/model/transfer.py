@@ -36,9 +36,12 @@ class Transfer(Protocol):
 class Direct:
     """The CPU, where every thread computes for itself, and devices without streams, where they take turns."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, at_once: int | None = None) -> None:
+        """Args: device; at_once: threads of the CPU that may compute at the same time, while others read."""
         self.device = device
-        self._turn: Any = nullcontext() if device.type == "cpu" else threading.Lock()
+        if device.type != "cpu":
+            at_once = 1
+        self._turn: Any = nullcontext() if at_once is None else threading.BoundedSemaphore(at_once)
 
     def empty(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """See `Transfer.empty`."""
@@ -93,6 +96,6 @@ class Streamed:
         return self.empty(found.shape, found.dtype).copy_(found, non_blocking=True)
 
 
-def transfer_for(device: torch.device) -> Transfer:
-    """The way to a device."""
-    return Streamed(device) if device.type == "cuda" else Direct(device)
+def transfer_for(device: torch.device, at_once: int | None = None) -> Transfer:
+    """The way to a device, see `Direct`."""
+    return Streamed(device) if device.type == "cuda" else Direct(device, at_once)

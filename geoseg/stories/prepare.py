@@ -25,6 +25,7 @@ from geoseg.model.file import ModelRef, find_model
 from geoseg.model.fit import BandSample, check_values, choose_bands, network_gsd, sample
 from geoseg.model.normalize import reflectance
 from geoseg.settings import ReadSettings, RunSettings, ScheduleSettings
+from geoseg.tiling.crew import Crew
 from geoseg.tiling.plan import TilePlan, plan_tiles
 
 LARGEST_TILE = 2048
@@ -59,6 +60,10 @@ class Job:
     """Every file that is read; no output may replace one."""
     merge: Merge | None = None
     """How the user's legend takes the model's classes; None: they stay as they are."""
+    crew: Crew | None = None
+    """Threads that do it; None: as many as there are processors."""
+    bound: int | None = None
+    """Bytes that the process may come to until the rasters are written; None: not yet known."""
 
     @property
     def scene(self) -> Scene:
@@ -242,3 +247,9 @@ def grid_json(grid: Grid) -> dict[str, Any]:
         "transform": list(grid.transform)[:6],
         "size": [grid.width, grid.height],
     }
+
+
+def crs_name(grid: Grid) -> str:
+    """A grid's CRS for people."""
+    authority = grid.crs.to_authority(min_confidence=100)
+    return f"{grid.crs.name} ({':'.join(authority)})" if authority else f"{grid.crs.name} (no authority code)"

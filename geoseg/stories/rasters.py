@@ -17,11 +17,12 @@ from geoseg.io.read import touches_aoi
 from geoseg.io.scratch import retiled
 from geoseg.io.spool import RasterSpool
 from geoseg.io.tiles_table import write_tiles
-from geoseg.model.blocks import give_back_freed_blocks
+from geoseg.model.blocks import keep_freed_blocks, stop_keeping_blocks
 from geoseg.model.device import Resolved, visible_gpus
 from geoseg.settings import RunSettings
 from geoseg.stories.prepare import Job
 from geoseg.stories.raster_names import RasterNames, score_bands
+from geoseg.stories.run_cost import keep_within, within_memory
 from geoseg.stories.update import FinishedPixels
 from geoseg.stories.watcher import Watcher
 from geoseg.tiling.checkpoint import Checkpoints, resumed_plan
@@ -57,10 +58,13 @@ def write_rasters(
 
     Raises:
         OutputExistsError: `--tile` asks for other tiles than those of the interrupted run.
+        MemoryLimitError: the memory allowed does not suffice for the least.
     """
     check_archives([*job.scene.paths, *(mask.path for mask in job.scene.masks)])
     plan = resumed_plan(job.plan, publication.tiles, asked=settings.schedule.tile is not None)
-    job, scheme, grid = replace(job, plan=plan), job.scheme, plan.grid
+    begun = bool(publication.tiles.numbers())
+    job = within_memory(replace(job, plan=plan), resolved, settings, watcher, keep_tiles=begun)
+    plan, scheme, grid = job.plan, job.scheme, job.plan.grid
     tally, reads = Tally(grid, scheme), SceneReads.of(plan)
     with ExitStack() as stack:
         place = publication.stage(names.classes)
@@ -130,12 +134,13 @@ def _predict(
         gpus = visible_gpus(settings.predict)
         work = _work(job, resolved, settings, None if finished is None else finished.reads)
         complete = _completing(finished, job.scheme, stack)
-        for found in map_tiles(work, tiles, settings.schedule, gpus=gpus):
+        for found in map_tiles(work, tiles, settings.schedule, gpus=gpus, crew=job.crew):
             result = complete(found)
             checkpoints.keep(result)
             take(result)
             watcher.advance(result.map.window.size)
-        give_back_freed_blocks()
+            keep_within(job)
+        stop_keeping_blocks()
 
 
 def _completing(
@@ -153,7 +158,9 @@ def _work(job: Job, resolved: Resolved, settings: RunSettings, known: SceneReads
     layers, tta = settings.predict.layers, settings.predict.tta
     work = TileJob(job.scene, job.plan, job.model, resolved, layers=layers, merge=job.merge, tta=tta, known=known)
     if not settings.schedule.distributed:
-        work.warm_up()
+        work.warm_up(None if job.crew is None else job.crew.threads)
+        if resolved.device == "cpu":
+            keep_freed_blocks()  # an earlier run of this process may have stopped it
     return work
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from geoseg.errors import GeosegError
 from geoseg.settings import ScheduleSettings
 from geoseg.tiling.cluster import Workers, check_schedule, connected, losses
+from geoseg.tiling.crew import Crew
 
 if TYPE_CHECKING:
     from dask.array import Array
@@ -52,16 +53,24 @@ def slots(settings: ScheduleSettings) -> int:
     return settings.workers or (cpu_count() if settings.cluster is None else 1)
 
 
+def full_crew(settings: ScheduleSettings) -> Crew:
+    """A thread for every processor, where this process computes, and one to read; at most two results of each wait."""
+    if settings.distributed:
+        return Crew(1, waiting=1)
+    return Crew(cpu_count(), waiting=cpu_count(), spare=1)
+
+
 def map_tiles(
     function: Callable[[T], R],
     tiles: Sequence[T],
     settings: ScheduleSettings | None = None,
     *,
     gpus: Sequence[str] = (),
+    crew: Crew | None = None,
 ) -> Iterator[R]:
     """Yield `function(tile)` for every tile, in the order in which they finish.
 
-    At most two results a worker wait to be taken, so memory does not grow with the number of tiles.
+    A bounded number of results waits to be taken, so memory does not grow with the number of tiles.
     The first error cancels the rest and is raised here.
 
     Args:
@@ -69,6 +78,7 @@ def map_tiles(
         tiles: picklable, too.
         settings: where to run; default: threads of this process.
         gpus: devices, in the words of `CUDA_VISIBLE_DEVICES`, of which worker processes of this machine get one each.
+        crew: threads of this process, where they do the work; None: `full_crew`.
 
     Raises:
         UsageError: see `check_schedule`.
@@ -78,7 +88,7 @@ def map_tiles(
     """
     settings = settings or ScheduleSettings()
     if not settings.distributed:
-        yield from _threaded(function, tiles, cpu_count())
+        yield from _threaded(function, tiles, crew or full_crew(settings))
     else:
         check_schedule(settings)
         with losses(), connected(settings, gpus) as client:
@@ -92,17 +102,17 @@ class _Done(Generic[R]):
     result: R
 
 
-def _threaded(function: Callable[[T], R], tiles: Sequence[T], workers: int) -> Iterator[R]:
+def _threaded(function: Callable[[T], R], tiles: Sequence[T], crew: Crew) -> Iterator[R]:
     """One Dask graph of tile tasks without edges: every thread takes the next tile once it has handed over the last.
 
         thread 1   compute 0 ─► hand over ─► compute 2 ─────────► hand over …
         thread 2   compute 1 ──────► hand over ─► compute 3 ─► hand over …
 
-    The hand-over waits while the queue is full: at most two results a thread wait. (Edges instead, compute i after
-    hand-over i − K, were seen to keep one thread idle for a third of a run: Dask's order goes along each of these K
-    chains as far as it can, and leaves the last one for the end.)
+    The hand-over waits while the queue is full: the crew's `waiting` results wait, and one a thread. (Edges instead,
+    compute i after hand-over i − K, were seen to keep one thread idle for a third of a run: Dask's order goes along
+    each of these K chains as far as it can, and leaves the last one for the end.)
     """
-    results: queue.Queue[_Done[R] | BaseException | None] = queue.Queue(maxsize=workers)
+    results: queue.Queue[_Done[R] | BaseException | None] = queue.Queue(maxsize=crew.waiting)
     stop, turn, waiting = threading.Event(), threading.Lock(), iter(tiles)
 
     def put(item: _Done[R] | BaseException | None) -> None:
@@ -123,7 +133,7 @@ def _threaded(function: Callable[[T], R], tiles: Sequence[T], workers: int) -> I
 
     def run() -> None:
         try:
-            with ThreadPoolExecutor(workers, thread_name_prefix="tile") as pool:
+            with ThreadPoolExecutor(crew.hands, thread_name_prefix="tile") as pool:
                 dask.threaded.get(graph, list(graph), pool=pool)
             put(None)
         except BaseException as error:  # noqa: BLE001 (raised again in the consumer's thread)

@@ -82,9 +82,13 @@ class TileJob:
         object.__setattr__(self, "machine", tuple(machine_key(self.resolved).items()))
         object.__setattr__(self, "home", process_name())
 
-    def warm_up(self) -> None:
-        """Load the model into this process, so that the first tile does not wait for it."""
-        predictor_for(self)
+    def warm_up(self, at_once: int | None = None) -> None:
+        """Load the model into this process, so that the first tile does not wait for it.
+
+        Args:
+            at_once: chips that the CPU computes at the same time, while other threads read; None: as many as come.
+        """
+        predictor_for(self).limit(at_once)
 
     def __call__(self, tile: Tile) -> TileResult:
         """Class indices and score layers of the tile's core.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmap import mmap
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,31 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(UsageError, match=r"write it as 4GB, 500MB or 2GiB"):
         ScheduleSettings(max_memory=text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [(None, 10**9), ("128", 128 * 2**20), ("200000000", 200_000_000), ("10%", 2 * 10**9), ("0", 0)],
+)
+def test_what_gdal_may_cache(groups: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, size: int) -> None:
+    if text is None:
+        monkeypatch.delenv("GDAL_CACHEMAX", raising=False)
+    else:
+        monkeypatch.setenv("GDAL_CACHEMAX", text)
+    assert machine.gdal_cache_bytes() == size
+
+
+@pytest.mark.skipif(not machine.forget_peak(), reason="the system does not let a process forget its peak")
+def test_the_peak_since() -> None:
+    for size in (2**28, 2**24):  # what came before is forgotten
+        before = machine.resident()
+        assert machine.forget_peak()
+        with mmap(-1, size) as pages:  # whatever the allocator keeps
+            for start in range(0, size, 4096):
+                pages[start] = 1
+        assert size * 0.9 < machine.peak_since() - before < size * 1.5
+
+
+def test_a_system_that_does_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "PROCESS", tmp_path / "none")
+    assert not machine.forget_peak()

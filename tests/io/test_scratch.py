@@ -93,6 +93,14 @@ def test_other_files_stay_where_they_are(profile, tmp_path) -> None:
     assert not has_large_blocks(scene)
 
 
+def test_copying_takes_a_block_and_some_rows_or_nothing(tmp_path) -> None:
+    strip = 407 * 301 * 3 * 2
+    path = striped(tmp_path / "a.tif", interleave="pixel")
+    assert scratch.copying_bytes(open_scene([path])) == 2 * strip + 3
+    tiled = write_raster(tmp_path / "t.tif", np.ones((1, 64, 64), "uint8"), tiled=True, blockxsize=16, blockysize=16)
+    assert scratch.copying_bytes(open_scene([tiled])) == 0
+
+
 def test_each_strip_is_decoded_about_once(tmp_path, monkeypatch) -> None:
     """Seen from GDAL's side: rows are asked for once, from the top down."""
     scene = open_scene([striped(tmp_path / "a.tif", nodata=0, interleave="pixel")])

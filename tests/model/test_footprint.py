@@ -1,55 +1,30 @@
-"""The memory bound of a forward pass against what a forward pass really holds."""
-
-import weakref
+"""The memory bound of a forward pass against what a forward pass really holds; for whole runs see `test_run_memory`."""
 
 import pytest
 import torch
 from builders import linear_spec, unet_model
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from geoseg.model.build import build
-from geoseg.model.footprint import activation_bytes
+from geoseg.model.footprint import UNSEEN, Ledger, activation_bytes
+from geoseg.model.graph import Graph
 from geoseg.model.spec import Architecture
 
 
-class Ledger(TorchDispatchMode):
-    """Bytes of all tensors that are alive at the same time, at most."""
-
-    def __init__(self):
-        super().__init__()
-        self.alive, self.peak, self.known = 0, 0, set()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for tensor in out if isinstance(out, tuple | list) else [out]:
-            if isinstance(tensor, torch.Tensor):
-                self._open(tensor.untyped_storage())
-        return out
-
-    def _open(self, storage):
-        key = storage._cdata
-        if key in self.known:
-            return
-        size = storage.nbytes()
-        self.known.add(key)
-        self.alive += size
-        self.peak = max(self.peak, self.alive)
-        weakref.finalize(storage, self._close, key, size)
-
-    def _close(self, key, size):
-        self.known.discard(key)
-        self.alive -= size
-
-
-def measured(spec, chip):
-    network = build(spec).eval()
-    image = torch.zeros(1, len(spec.bands), chip, chip)
-    with torch.inference_mode(), Ledger() as ledger:
-        network(image)
+def measured(spec, chip, precision):
+    """Bytes of real tensors alive at the same time."""
+    graph = Graph(build(spec), spec, spec.band_names).eval().to(memory_format=torch.channels_last)
+    dn = torch.zeros(1, len(spec.bands), chip, chip, dtype=torch.int16)
+    present, gain = torch.ones(1, 1, chip, chip, dtype=torch.bool), torch.ones(1, len(spec.bands), 1, 1)
+    with (
+        torch.inference_mode(),
+        torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
+        Ledger() as ledger,
+    ):
+        graph(dn, present, gain, gain)
     return ledger.peak
 
 
-def test_the_measure_by_hand():
+def test_the_ledger_by_hand():
     """1 + 2 + 3 kB, of which two at a time live longest: 2 + 3."""
     with torch.inference_mode(), Ledger() as ledger:
         a = torch.zeros(250)
@@ -62,10 +37,14 @@ def test_the_measure_by_hand():
 
 
 def test_linear_by_hand():
-    """One convolution, three classes: 3 · 40 · 40 float32."""
-    assert activation_bytes(linear_spec(2, 3), 40) == 3 * 40 * 40 * 4
+    """Two bands as floats, laid out for the network; logits of three classes, divided, and their softmax."""
+    spec, px = linear_spec(2, 3), 40 * 40
+    assert activation_bytes(spec, spec.band_names, 40, "fp32") == pytest.approx(
+        UNSEEN * px * 4 * (2 + 3 + 3 + 3), rel=0.1
+    )
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
     "architecture",
     [
@@ -80,18 +59,24 @@ def test_linear_by_hand():
     ],
     ids=lambda a: f"{a.name}-{a.encoder}",
 )
-def test_the_bound_holds(architecture):
+def test_what_is_counted_is_what_is_alive(architecture, precision):
     spec = linear_spec(3, 6, architecture=architecture)
-    peak = measured(spec, 128)
+    peak = measured(spec, 128, precision)
     assert peak > 128 * 128 * 4 * 6
-    assert peak <= activation_bytes(spec, 128)
+    assert activation_bytes(spec, spec.band_names, 128, precision) == pytest.approx(UNSEEN * peak, rel=0.02)
 
 
-def test_it_grows_with_the_area(tmp_path):
+def test_it_grows_with_the_area_and_shrinks_with_the_precision(tmp_path):
     spec = unet_model(tmp_path / "m.safetensors").spec
-    assert activation_bytes(spec, 256) / activation_bytes(spec, 128) == pytest.approx(4, rel=0.05)
+
+    def count(chip, precision="fp32"):
+        return activation_bytes(spec, spec.band_names, chip, precision)
+
+    assert count(256) / count(128) == pytest.approx(4, rel=0.05)
+    assert 0.5 * count(256) <= count(256, "bf16") < 0.8 * count(256)
 
 
 def test_counting_needs_no_memory(tmp_path):
     """A chip of 16 384 pixels would need tens of gigabytes if it were really computed."""
-    assert activation_bytes(unet_model(tmp_path / "m.safetensors").spec, 16_384) > 20e9
+    spec = unet_model(tmp_path / "m.safetensors").spec
+    assert activation_bytes(spec, spec.band_names, 16_384, "fp32") > 20e9

@@ -157,3 +157,34 @@ def test_through_streams_a_predictor_answers_the_same(cuda, tmp_path, dtype):
     for ours, expected in zip(*found, strict=True):
         np.testing.assert_array_equal(ours, expected)
     assert [what for _, what in cuda.log].count("host waits for work") == 3
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_so_many_threads_compute_and_the_others_wait(at_once):
+    """Those that compute meet at a barrier of just as many: fewer would wait there for ever, more are counted."""
+    transfer, meet, lock = Direct(CPU, at_once), threading.Barrier(at_once, timeout=30), threading.Lock()
+    inside, most = [], []
+
+    def compute(batch):
+        with lock:
+            inside.append(1)
+            most.append(len(inside))
+        meet.wait()
+        with lock:
+            inside.pop()
+        return {"same": batch[0]}
+
+    with ThreadPoolExecutor(4 * at_once) as pool:
+        list(pool.map(lambda n: transfer.run([torch.tensor([n])], compute), range(6 * at_once)))
+    assert max(most) == at_once
+
+
+def test_a_predictor_is_limited_and_freed_again(tmp_path):
+    model = unet_model(tmp_path / "m.safetensors")
+    predictor = Predictor.load(model, model.spec.band_names, Resolved("cpu", "fp32", 1))
+    free = predictor.transfer
+    predictor.limit(2)
+    with predictor.transfer._turn, predictor.transfer._turn:
+        assert not predictor.transfer._turn.acquire(blocking=False)
+    predictor.limit(None)
+    assert type(predictor.transfer._turn) is type(free._turn)

@@ -20,7 +20,8 @@ from geoseg.settings import ScheduleSettings
 from geoseg.tiling import cluster as clusters
 from geoseg.tiling import schedule
 from geoseg.tiling.cluster import check_schedule
-from geoseg.tiling.schedule import map_tiles, slots
+from geoseg.tiling.crew import Crew
+from geoseg.tiling.schedule import full_crew, map_tiles, slots
 
 THREADS = 3
 
@@ -70,17 +71,26 @@ class Counted:
 
 
 @settings(max_examples=20)
-@given(threads=st.integers(1, 5))
-def test_two_results_a_thread_wait_and_no_more(threads):
+@given(threads=st.integers(1, 5), waiting=st.integers(1, 5))
+def test_as_many_results_wait_as_the_crew_allows(threads, waiting):
     """A consumer that takes one only when the pool has computed all that it may."""
     counted = Counted()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schedule, "cpu_count", lambda: threads)
-        for _ in map_tiles(counted, range(60)):
-            counted.wait_for(min(40, counted.taken + threads))  # the last tiles may wait for each other
-            counted.take()
+    for _ in map_tiles(counted, range(60), crew=Crew(threads, waiting)):
+        counted.wait_for(min(40, counted.taken + threads))  # the last tiles may wait for each other
+        counted.take()
     assert counted.computed == counted.taken == 60
-    assert counted.most <= 2 * threads + 1  # one more is in the consumer's hands
+    assert counted.most <= waiting + threads + 1  # one more is in the consumer's hands
+
+
+def test_a_crew_is_as_large_as_the_machine_or_as_told(monkeypatch):
+    monkeypatch.setattr(schedule, "cpu_count", lambda: 3)
+    assert full_crew(ScheduleSettings()) == Crew(3, 3, spare=1)
+    assert full_crew(ScheduleSettings(workers=8)) == Crew(1, 1)  # this process only takes
+    seen = set()
+    list(map_tiles(lambda _: seen.add(threading.get_ident()), range(20), crew=Crew(1, 1)))
+    assert len(seen) == 1
+    with pytest.raises(ValueError, match="cannot work"):
+        Crew(1, 0)
 
 
 def test_mutation_an_unbounded_queue_turns_it_red(three_threads, monkeypatch):
