@@ -134,7 +134,7 @@ def test_the_probe_looks_all_over_the_scene_for_valid_pixels(sample, model, tmp_
 
 
 def test_the_probe_does_what_threads_do(sample, model, monkeypatch) -> None:
-    """One chip to warm up, one alone, then two a thread, the second of them timed; never one that is compared at a seam,
+    """One chip to warm up, one alone, then two a thread, of which one is timed; never one that is compared at a seam,
     never twice the same."""
     seen = []
 
