@@ -140,8 +140,9 @@ class ScheduleSettings(Strict):
     scheduler: str | None = None
     """Address of a running Dask scheduler."""
     max_memory: str | None = None
-    """What making polygons may take, the process with its libraries included, as `4GB`; None: what the machine has
-    left, less a reserve. Where it does not suffice there is an error, not a swap."""
+    """What the process, its libraries and its workers included, may come to, as `4GB`; None: what the machine has left,
+    less a reserve. Tiles, results that wait and threads become fewer until it suffices; else there is an error, not a
+    swap."""
     cluster: Cluster | None = None
     """Batch system to which `workers` (default: 1) jobs are submitted, by dask-jobqueue; "local": this machine."""
     cluster_options: dict[str, Any] = field(default_factory=dict, hash=False)

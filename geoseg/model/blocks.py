@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 # Names of glibc's <malloc.h>.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -3, -4, -8
-_LARGE = 4 * 2**20
+_LARGE = 32 * 2**20
 _USUAL_MMAP_MAX = 65_536
 
 
@@ -36,10 +36,11 @@ def keep_freed_blocks() -> bool:
 
 
 def stop_keeping_blocks() -> None:
-    """Give back what is free, from now on as soon as it is freed: after the last forward pass.
+    """Give back what is free, and large blocks from now on as soon as they are freed: after the last forward pass.
 
-    Blocks from 4 MiB on are mapped again; glibc's own limit of 128 KiB was seen to make vectorizing a fifth slower, and
-    kept blocks to take 440 MB more for the polygons of a map of 30 000².
+    What counts as large is where glibc's own adjustment ends (mallopt(3): 32 MiB, twice that at the end of the heap).
+    Kept blocks were seen to take 300 MB more, and a quarter more time, for the polygons of a map of 30 000²; limits of
+    4 and 8 MiB to make writing a COG of 8192² five times as slow.
     """
     _tuned({_M_MMAP_MAX: _USUAL_MMAP_MAX, _M_MMAP_THRESHOLD: _LARGE, _M_TRIM_THRESHOLD: 2 * _LARGE})
     give_back_freed_blocks()
