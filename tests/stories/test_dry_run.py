@@ -129,13 +129,12 @@ def test_the_probe_looks_all_over_the_scene_for_valid_pixels(sample, model, tmp_
     raster = write_raster(tmp_path / "stripe.tif", data, names=BANDS, nodata=0)
     found = probe(replace(job_of(raster, model), crew=Crew(3, 3)), CPU, RunSettings())
     assert found is not None
-    assert 1 <= found.chips <= 3
+    assert 1 <= found.chips <= 5
     assert found.px_seconds > 0
 
 
 def test_the_probe_does_what_threads_do(sample, model, monkeypatch) -> None:
-    """One chip to warm up, one alone, then two a thread, of which one is timed; never one that is compared at a seam,
-    never twice the same."""
+    """One chip loads all, one is alone, then two a thread, one of them timed; none compared at a seam, none twice."""
     seen = []
 
     class Noted(probes.TileJob):
@@ -146,14 +145,15 @@ def test_the_probe_does_what_threads_do(sample, model, monkeypatch) -> None:
     monkeypatch.setattr(probes, "TileJob", Noted)
     found = probe(replace(job_of(sample, model), crew=Crew(4, 4)), CPU, RunSettings())
     assert found is not None
-    assert (found.chips, len(seen), len(set(seen)), {len(cells) for cells in seen}) == (4, 10, 10, {1})
+    assert (len(seen), len(set(seen)), {len(cells) for cells in seen}) == (10, 10, {1})
+    assert 4 <= found.chips <= 7  # a quick thread may take more than its two
 
 
 def test_a_raster_of_one_chip_is_enough(sample, model, tmp_path) -> None:
     piece = cut(sample, tmp_path / "p.tif", width=20, height=20)
     found = probe(replace(job_of(piece, model), crew=Crew(2, 2)), CPU, RunSettings())
     assert found is not None
-    assert found.chips == 2
+    assert found.chips in {2, 3}
 
 
 def test_batches_of_a_gpu_are_filled(sample, model, monkeypatch) -> None:

@@ -90,7 +90,7 @@ def test_mutation_tiles_shared_out(monkeypatch) -> None:
 
     monkeypatch.setitem(globals(), "cost", wrong)
     with pytest.raises(AssertionError):
-        assert_monotone("threads", replace(LOAD, forward=0), plan_of(300, chip=128), Crew(1, 1))
+        assert_monotone("threads", replace(LOAD, forward=0), plan_of(150, chip=128), Crew(1, 1))
 
 
 @given(loads, plans, crews)
