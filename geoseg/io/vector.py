@@ -17,7 +17,7 @@ from pyogrio.raw import open_arrow
 from geoseg.errors import InputError, OutputError, OutputExistsError, UsageError
 from geoseg.io.geoparquet import write_parquet
 from geoseg.io.ogr import OGR_ERRORS, write_ogr
-from geoseg.io.polygon_rows import BATCH_ROWS, StoredPolygons, largest_geometry
+from geoseg.io.polygon_rows import StoredPolygons, largest_geometry
 from geoseg.polygons.wkb import VERTEX_BYTES
 from geoseg.settings import VECTOR_SUFFIXES
 from geoseg.style import vector_qml
@@ -27,6 +27,8 @@ _DBF_TEXT = 254
 _DBF_NUMBERS = 256
 """Bytes that OGR gives the numeric fields, the date and the deletion mark of a record, rounded up."""
 _SHP_LIMIT = 2**31 - 1
+READ_ROWS = 4096
+"""Features read back at a time: GDAL's own 65 536 were seen to take 400 MB, and as long."""
 _GEOJSON_LIMIT = 200 * 2**20
 """What GDAL's readers, QGIS among them, spend on one feature before they give up (OGR_GEOJSON_MAX_OBJ_SIZE)."""
 _GEOJSON_EXPANSION = 12
@@ -139,9 +141,9 @@ def count_features(path: Path) -> int:
     try:
         if path.suffix.lower() == ".parquet":
             with pq.ParquetFile(path) as file:
-                return sum(batch.num_rows for batch in file.iter_batches(BATCH_ROWS, columns=["geometry"]))
+                return sum(batch.num_rows for batch in file.iter_batches(READ_ROWS, columns=["geometry"]))
         layer = pyogrio.list_layers(path)[0, 0]
-        with open_arrow(path, layer=layer, columns=[], use_pyarrow=True) as (_, reader):
+        with open_arrow(path, layer=layer, columns=[], use_pyarrow=True, batch_size=READ_ROWS) as (_, reader):
             return sum(batch.num_rows for batch in reader)
     except (*OGR_ERRORS, OSError, pa.ArrowException) as error:
         raise OutputError(f"{path} does not read back: {error}.") from error

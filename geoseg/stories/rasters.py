@@ -17,7 +17,7 @@ from geoseg.io.read import touches_aoi
 from geoseg.io.scratch import retiled
 from geoseg.io.spool import RasterSpool
 from geoseg.io.tiles_table import write_tiles
-from geoseg.model.blocks import keep_freed_blocks, stop_keeping_blocks
+from geoseg.model.blocks import give_back_freed_blocks, keep_freed_blocks, stop_keeping_blocks
 from geoseg.model.device import Resolved, visible_gpus
 from geoseg.settings import RunSettings
 from geoseg.stories.prepare import Job
@@ -99,6 +99,7 @@ def write_rasters(
         for name, spool in scores.items():
             bands = scheme.names if name == "probabilities" else [name]
             write_score_cog(spool, publication.stage(names.scores[name]), bands=bands, tags=tags)
+    give_back_freed_blocks()
     return tally
 
 

@@ -29,6 +29,7 @@ from geoseg.model.device import Resolved, machine_key, resolve
 from geoseg.picture import render_preview, stretch
 from geoseg.settings import RunSettings
 from geoseg.stories.earlier import ANSWER, earlier_answer
+from geoseg.stories.holes import giving_back
 from geoseg.stories.item import run_item
 from geoseg.stories.names import OutputNames, RunResult
 from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key
@@ -186,7 +187,8 @@ def _vectorized(work: _Work, answer: Summary) -> tuple[Summary, StoredPolygons, 
         pixels = write_regions(regions, work.stage(names.classes))
         summary = replace(answer, pixels=pixels, area_m2=answer.area_m2 | (regions.area_m2 or {}))
     scratch = work.publication.work
-    polygons = store(polygons_of(regions, vector, scratch, limit), scratch, dissolve=vector.dissolve)
+    tables = giving_back(polygons_of(regions, vector, scratch, limit))
+    polygons = store(tables, scratch, dissolve=vector.dissolve)
     skipped = skipped_codes(raster.scheme, vector.skip_classes)
     for land_class, found in zip(raster.scheme.classes, polygons.totals.n_pixels.tolist(), strict=True):
         expected = 0 if land_class.code in skipped else summary.pixels[land_class.name]

@@ -21,6 +21,7 @@ from geoseg.io.publish import Publication
 from geoseg.io.sample import fingerprint
 from geoseg.io.vector import about_of, check_path, sidecars, vector_suffix, write_polygons
 from geoseg.settings import OutputSettings, VectorSettings
+from geoseg.stories.holes import giving_back
 from geoseg.stories.regions import ClassChange, find_regions, layer_name, polygons_of, write_regions
 from geoseg.stories.vector_key import vector_key
 
@@ -109,7 +110,8 @@ def vectorize(
         if raster_out is not None:
             write_regions(regions, publication.stage(Path(raster_out).name))
         scratch = publication.work
-        polygons = store(polygons_of(regions, settings, scratch, max_memory), scratch, dissolve=settings.dissolve)
+        tables = giving_back(polygons_of(regions, settings, scratch, max_memory))
+        polygons = store(tables, scratch, dissolve=settings.dissolve)
         staged = [publication.stage(path.name) for path in paths]
         write_polygons(polygons, staged[0], layer=layer_name(classes), about=about_of(classes.tags))
         summary = _summary(polygons)
