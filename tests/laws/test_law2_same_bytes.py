@@ -98,12 +98,12 @@ def test_a_worker_killed_in_the_middle_changes_no_byte(noise, unet, reference, t
 
 
 def test_mutation_chips_anchored_to_the_tile_turn_it_red(noise, unet, reference, monkeypatch):
-    """Named mutation: chips that start at the tile instead of at the raster's origin."""
+    """Named mutation: chips that start where the tile does, and not where the lattice of the raster says."""
     original = plan_module.Axis.read
 
     def read(self, cell):
         start, end = original(self, cell)
-        return start + 7 * (cell % 2), end + 7 * (cell % 2)
+        return start - 16 * (cell % 2), end + 16 * (cell % 2)
 
     monkeypatch.setattr(plan_module.Axis, "read", read)
     index, _ = class_map(noise, unet, tile=64)

@@ -61,11 +61,12 @@ def visible(out: Path) -> dict[str, tuple[int, int]]:
     return {name: state for name, state in states(out).items() if not name.startswith(".")}
 
 
-DEATHS = ["plan", "tile:1", "tile:5", "tile:before-rename:3", "cog:1", "vector:1", "publish:staged"]
-DEATHS += ["publish:record-removed", "publish:between-renames:1", "publish:between-renames:5", "publish:before-record"]
+DEATHS = ["tile:5", "publish:staged", "publish:before-record"]
+MORE = ["plan", "tile:1", "tile:before-rename:3", "cog:1", "vector:1", "publish:record-removed"]
+MORE += ["publish:between-renames:1", "publish:between-renames:5"]
 
 
-@pytest.mark.parametrize("at", DEATHS)
+@pytest.mark.parametrize("at", [*DEATHS, *(pytest.param(at, marks=pytest.mark.slow) for at in MORE)])
 def test_killed_twice_and_resumed(forked, update, out, undisturbed, full, at) -> None:
     before = visible(out)
     for _ in range(2):

@@ -27,7 +27,7 @@ def two_cards(monkeypatch):
 
 
 def test_auto_on_a_bare_machine(bare):
-    assert resolve(PredictSettings()) == Resolved("cpu", "fp32", 4)
+    assert resolve(PredictSettings()) == Resolved("cpu", "fp32", 1)
 
 
 def test_auto_with_cards(two_cards):
@@ -37,7 +37,7 @@ def test_auto_with_cards(two_cards):
 @pytest.mark.parametrize("name", ["AVX512_BF16", "AMX"])
 def test_a_processor_with_bf16_of_its_own_takes_it(bare, monkeypatch, name):
     monkeypatch.setattr(device, "_bf16_instructions", lambda: [name])
-    assert resolve(PredictSettings()) == Resolved("cpu", "bf16", 4)
+    assert resolve(PredictSettings()) == Resolved("cpu", "bf16", 1)
     assert resolve(PredictSettings(precision="fp32")).precision == "fp32"
     assert name in machine_key(Resolved("cpu", "bf16", 4))["processor"].split("+")
 

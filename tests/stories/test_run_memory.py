@@ -152,7 +152,8 @@ def test_polygons_come_after_the_rest() -> None:
 
 
 CALLS = [
-    (1024, ["--chip", "512"]),
+    (400, ["--chip", "256"]),
+    pytest.param(1024, ["--chip", "512"], marks=pytest.mark.slow),
     pytest.param(
         1024,
         ["--chip", "256", "--probabilities", "--confidence", "--ambiguity", "--tile", "1024"],
