@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     )
     from geoseg.stories.names import RunResult
     from geoseg.stories.run import run
+    from geoseg.stories.sample import SampleResult, SampleSettings, sample
     from geoseg.stories.segment import SegmentResult, segment
     from geoseg.stories.stats import StatsResult, stats
+    from geoseg.stories.suggest import SuggestResult, suggest
     from geoseg.stories.vectorize import VectorizeResult, vectorize
 
 __version__ = "0.1.0"
@@ -30,17 +32,22 @@ __all__ = [
     "ReadSettings",
     "RunResult",
     "RunSettings",
+    "SampleResult",
+    "SampleSettings",
     "Scene",
     "ScheduleSettings",
     "SegmentResult",
     "StatsResult",
+    "SuggestResult",
     "VectorSettings",
     "VectorizeResult",
     "__version__",
     "open_scene",
     "run",
+    "sample",
     "segment",
     "stats",
+    "suggest",
     "vectorize",
 ]
 
@@ -51,15 +58,20 @@ _HOME = {
     "RunResult": "geoseg.stories.names",
     "RunSettings": "geoseg.settings",
     "ScheduleSettings": "geoseg.settings",
+    "SampleResult": "geoseg.stories.sample",
+    "SampleSettings": "geoseg.stories.sample",
     "Scene": "geoseg.io.scene",
     "SegmentResult": "geoseg.stories.segment",
     "StatsResult": "geoseg.stories.stats",
+    "SuggestResult": "geoseg.stories.suggest",
     "VectorSettings": "geoseg.settings",
     "VectorizeResult": "geoseg.stories.vectorize",
     "open_scene": "geoseg.io.compose",
     "run": "geoseg.stories.run",
+    "sample": "geoseg.stories.sample",
     "segment": "geoseg.stories.segment",
     "stats": "geoseg.stories.stats",
+    "suggest": "geoseg.stories.suggest",
     "vectorize": "geoseg.stories.vectorize",
 }
 

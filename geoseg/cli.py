@@ -10,7 +10,9 @@ import click
 
 from geoseg import __version__
 from geoseg.commands.models import models
+from geoseg.commands.sample import sample
 from geoseg.commands.stats import stats
+from geoseg.commands.suggest import suggest
 from geoseg.commands.vectorize import changed, vectorize
 from geoseg.door import SOME_FAILED_EXIT, Bar, Door, one_line, show
 from geoseg.errors import GeosegError, InputError, UsageError, without_secrets
@@ -244,5 +246,7 @@ def _report(
 
 
 main.add_command(models)
+main.add_command(sample)
 main.add_command(stats)
+main.add_command(suggest)
 main.add_command(vectorize)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
@@ -212,3 +212,13 @@ def _cells(text: str) -> int:
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
     )
+
+
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: the first column to the left, the others to the right, as wide as they must be."""
+    widths = [max(map(_cells, cells)) for cells in zip(head, *rows, strict=True)]
+    lines = []
+    for row in (head, ["─" * width for width in widths], *rows):
+        first, *others = ((" " * (width - _cells(cell)), cell) for cell, width in zip(row, widths, strict=True))
+        lines.append("  ".join([first[1] + first[0], *(pad + cell for pad, cell in others)]).rstrip())
+    return lines

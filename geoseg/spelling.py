@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
 from geoseg.errors import UsageError
 
+_SHOWN = 12
+"""Known words that a message lists."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?b)", re.IGNORECASE)
 _UNITS = {f"{p}{b}": k**n for n, p in enumerate("kmgt", 1) for b, k in (("b", 1000), ("ib", 1024))}
 
@@ -70,3 +73,12 @@ def bytes_of(text: str) -> int:
 def path(value: Any) -> Path | None:
     """A path, or None."""
     return None if value is None else Path(value)
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """How a message goes on about a word that is not known: `; did you mean 'water'?`, else what is known."""
+    folded = {" ".join(name.replace("_", " ").casefold().split()): name for name in reversed(known)}
+    close = get_close_matches(" ".join(word.replace("_", " ").casefold().split()), folded, 1, 0.6)
+    if close:
+        return f"; did you mean {folded[close[0]]!r}?"
+    return f"; it has {', '.join(known[:_SHOWN])}{' …' if len(known) > _SHOWN else ''}"

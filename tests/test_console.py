@@ -9,6 +9,7 @@ import pytest
 from geoseg.console import (
     MOST_LINES,
     Progress,
+    columns,
     format_duration,
     format_hectares,
     format_share,
@@ -191,3 +192,12 @@ def test_very_many_classes_share_a_line() -> None:
 )
 def test_the_seam_in_a_sentence(at_seam, at_edge, line) -> None:
     assert seam_line(Seam(at_seam=at_seam, at_edge=at_edge, seam_px=9, edge_px=9)) == line
+
+
+def test_columns_are_as_wide_as_they_must_be() -> None:
+    assert columns(["class", "ha"], [["森", "1,234"], ["bare", ""]]) == [
+        "class     ha",
+        "─────  ─────",
+        "森     1,234",
+        "bare",
+    ]

@@ -45,7 +45,9 @@ def test_the_doors_helpers_are_light(module: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["segment"], ["vectorize"], ["info"], ["doctor"], ["train"]])
+@pytest.mark.parametrize(
+    "command", [[], ["run"], ["segment"], ["vectorize"], ["info"], ["doctor"], ["train"], ["sample"], ["suggest"]]
+)
 def test_help_is_light(command: list[str]) -> None:
     done = run_python(
         f"from geoseg.cli import main\nmain({[*command, '--help']!r}, standalone_mode=False, prog_name='geoseg')"

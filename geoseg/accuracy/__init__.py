@@ -1,0 +1,1 @@
+"""How good a map is: figures from maps and from samples, without files."""
