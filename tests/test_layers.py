@@ -55,6 +55,8 @@ ROOMS = (
     Room("geoseg.quality", 1, WORDS),
     Room("geoseg.zones.*", 1, f"{WORDS} shapely"),
     Room("geoseg.quality_layouts", 1, WORDS),
+    Room("geoseg.lookup", 1, f"{WORDS} numba"),
+    Room("geoseg.accuracy.*", 1, f"{WORDS} numba"),
     # 2 edges
     Room("geoseg.io.*", 2, f"{WORDS} shapely rasterio pyogrio pyarrow geopandas openpyxl psutil"),
     Room("geoseg.model.*", 2, f"{WORDS} {NETWORKS} onnxruntime openvino"),
@@ -66,6 +68,7 @@ ROOMS = (
     Room("geoseg.picture", 2, f"{WORDS} PIL"),
     Room("geoseg.stac", 2, f"{WORDS} shapely"),
     Room("geoseg.console", 2, "rich"),
+    Room("geoseg.report.*", 2, f"{WORDS} PIL jinja2"),
     # 3 stories
     Room("geoseg.stories.*", 3, "numpy"),
     # 4 door
@@ -86,11 +89,13 @@ HOMES = {
     "lightning": ("geoseg.training.*",),
 }
 PACKAGES = {
+    "geoseg.accuracy",
     "geoseg.commands",
     "geoseg.io",
     "geoseg.model",
     "geoseg.polygons",
     "geoseg.products",
+    "geoseg.report",
     "geoseg.stories",
     "geoseg.tiling",
     "geoseg.training",
