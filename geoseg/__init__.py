@@ -16,6 +16,8 @@ if TYPE_CHECKING:
         ScheduleSettings,
         VectorSettings,
     )
+    from geoseg.stories.evaluate import EvaluateResult, evaluate
+    from geoseg.stories.evaluate_settings import EvaluateSettings
     from geoseg.stories.names import RunResult
     from geoseg.stories.run import run
     from geoseg.stories.sample import SampleResult, SampleSettings, sample
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "EvaluateResult",
+    "EvaluateSettings",
     "OutputSettings",
     "PredictSettings",
     "ReadSettings",
@@ -42,6 +46,7 @@ __all__ = [
     "VectorSettings",
     "VectorizeResult",
     "__version__",
+    "evaluate",
     "open_scene",
     "run",
     "sample",
@@ -52,6 +57,8 @@ __all__ = [
 ]
 
 _HOME = {
+    "EvaluateResult": "geoseg.stories.evaluate",
+    "EvaluateSettings": "geoseg.stories.evaluate_settings",
     "OutputSettings": "geoseg.settings",
     "PredictSettings": "geoseg.settings",
     "ReadSettings": "geoseg.settings",
@@ -66,6 +73,7 @@ _HOME = {
     "SuggestResult": "geoseg.stories.suggest",
     "VectorSettings": "geoseg.settings",
     "VectorizeResult": "geoseg.stories.vectorize",
+    "evaluate": "geoseg.stories.evaluate",
     "open_scene": "geoseg.io.compose",
     "run": "geoseg.stories.run",
     "sample": "geoseg.stories.sample",

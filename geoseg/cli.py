@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg import __version__
+from geoseg.commands.evaluate import evaluate
 from geoseg.commands.models import models
 from geoseg.commands.sample import sample
 from geoseg.commands.stats import stats
@@ -245,6 +246,7 @@ def _report(
     click.echo(f"{count}{'up to date' if up_to_date else 'written'}: {where}")
 
 
+main.add_command(evaluate)
 main.add_command(models)
 main.add_command(sample)
 main.add_command(stats)

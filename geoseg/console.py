@@ -186,6 +186,18 @@ def summary_table(
     return "\n".join([*lines, *(_row(row, widths) for row in below)])
 
 
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table for the terminal: the first column to the left, the others to the right.
+
+    Args:
+        head: of the columns.
+        rows: as many cells each.
+    """
+    widths = [max(map(_cells, column)) for column in zip(head, *rows, strict=True)]
+    rule = "  ".join("─" * width for width in widths)
+    return "\n".join([_row(head, widths), rule, *(_row(row, widths) for row in rows)])
+
+
 def seam_line(seam: Seam) -> str:
     """How much neighboring chips disagree, in a sentence."""
 
@@ -200,7 +212,7 @@ def _line(name: str, hectares: float, whole: float) -> tuple[str, str, str]:
     return name, format_hectares(hectares), format_share(hectares / whole if whole else 0.0)
 
 
-def _row(row: tuple[str, str, str], widths: list[int]) -> str:
+def _row(row: Sequence[str], widths: list[int]) -> str:
     name, *numbers = row
     padded = [name + " " * (widths[0] - _cells(name))]
     padded += [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True)]
@@ -212,13 +224,3 @@ def _cells(text: str) -> int:
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
     )
-
-
-def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table: the first column to the left, the others to the right, as wide as they must be."""
-    widths = [max(map(_cells, cells)) for cells in zip(head, *rows, strict=True)]
-    lines = []
-    for row in (head, ["─" * width for width in widths], *rows):
-        first, *others = ((" " * (width - _cells(cell)), cell) for cell, width in zip(row, widths, strict=True))
-        lines.append("  ".join([first[1] + first[0], *(pad + cell for pad, cell in others)]).rstrip())
-    return lines

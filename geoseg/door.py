@@ -90,14 +90,15 @@ def _one_line(message: Warning | str, category: type[Warning], *_where: Any, **_
 class Bar:
     """Draws a story's progress on standard error and its warnings once each."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, label: str = "segment") -> None:
         self.quiet = quiet
+        self._label = label
         self._progress: Progress | None = None
         self._said: set[str] = set()
 
     def start(self, tiles: int, pixels: int) -> None:
         """Show the bar."""
-        self._progress = Progress(tiles, pixels, quiet=self.quiet)
+        self._progress = Progress(tiles, pixels, label=self._label, quiet=self.quiet)
         self._progress.__enter__()
 
     def advance(self, pixels: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import shapely
 import shapely.affinity
 
@@ -47,6 +48,21 @@ def footprint(grid: Grid) -> shapely.Polygon | shapely.MultiPolygon | None:
     if not polygons:
         return None
     return polygons[0] if len(polygons) == 1 else shapely.MultiPolygon(polygons)
+
+
+def meets_boxes(place: shapely.Polygon | shapely.MultiPolygon, boxes: Sequence[Sequence[float]]) -> bool:
+    """True when a place has ground in common with one of several boxes.
+
+    Args:
+        place: longitude and latitude, as `footprint` gives it.
+        boxes: [west, south, east, north] each; west > east across the antimeridian.
+    """
+    spans = [
+        shapely.box(left, south, right, north)
+        for west, south, east, north in boxes
+        for left, right in ([(west, east)] if west <= east else [(west, 180.0), (-180.0, east)])
+    ]
+    return bool(shapely.intersects(place, np.array(spans, object)).any())
 
 
 def bounding_box(place: shapely.Polygon | shapely.MultiPolygon) -> list[float]:

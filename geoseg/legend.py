@@ -112,6 +112,12 @@ class Legend:
         unsaid |= {(e.code, "color") for e in entries if e.color is None}
         return cls(scheme, tuple(e.sources for e in entries), name, frozenset(unsaid))
 
+    @property
+    def meaning(self) -> list[Any]:
+        """What it says, as plain JSON: two files that say the same are the same."""
+        said = [self.scheme.to_json(), self.sources, sorted(self.unsaid)]
+        return [*said, None if self.first is None else self.first.meaning]
+
     def onto(self, source: ClassScheme) -> Merge:
         """Find the output class of every source class.
 

@@ -220,6 +220,7 @@ def _provenance(facts: SceneFacts) -> dict[str, Any]:
         "license": facts.model.license,
         "attribution": facts.model.attribution,
         "demonstration": facts.model.demonstration,
+        "training_footprints": facts.model.training_footprints,
     }
     return {
         "processing:software": dict(facts.software),

@@ -106,7 +106,7 @@ def test_public_names_are_complete_and_documented() -> None:
             assert thing.__doc__ != object.__doc__, name
 
 
-@pytest.mark.parametrize("function", [geoseg.run, geoseg.segment, geoseg.vectorize, geoseg.open_scene])
+@pytest.mark.parametrize("function", [geoseg.run, geoseg.segment, geoseg.vectorize, geoseg.evaluate, geoseg.open_scene])
 def test_functions_tell_arguments_and_errors(function) -> None:
     text = inspect.getdoc(function) or ""
     assert "Args:" in text

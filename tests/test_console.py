@@ -9,7 +9,7 @@ import pytest
 from geoseg.console import (
     MOST_LINES,
     Progress,
-    columns,
+    aligned,
     format_duration,
     format_hectares,
     format_share,
@@ -194,8 +194,8 @@ def test_the_seam_in_a_sentence(at_seam, at_edge, line) -> None:
     assert seam_line(Seam(at_seam=at_seam, at_edge=at_edge, seam_px=9, edge_px=9)) == line
 
 
-def test_columns_are_as_wide_as_they_must_be() -> None:
-    assert columns(["class", "ha"], [["森", "1,234"], ["bare", ""]]) == [
+def test_aligned_columns_are_as_wide_as_they_must_be() -> None:
+    assert aligned(["class", "ha"], [["森", "1,234"], ["bare", ""]]).splitlines() == [
         "class     ha",
         "─────  ─────",
         "森     1,234",

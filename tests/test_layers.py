@@ -56,6 +56,8 @@ ROOMS = (
     Room("geoseg.quality", 1, WORDS),
     Room("geoseg.zones.*", 1, f"{WORDS} shapely"),
     Room("geoseg.quality_layouts", 1, WORDS),
+    Room("geoseg.lookup", 1, f"{WORDS} numba"),
+    Room("geoseg.accuracy.*", 1, f"{WORDS} numba"),
     # 2 edges
     Room("geoseg.io.*", 2, f"{WORDS} shapely rasterio pyogrio pyarrow geopandas openpyxl psutil"),
     Room("geoseg.model.*", 2, f"{WORDS} {NETWORKS} onnxruntime openvino"),
@@ -67,6 +69,7 @@ ROOMS = (
     Room("geoseg.picture", 2, f"{WORDS} PIL"),
     Room("geoseg.stac", 2, f"{WORDS} shapely"),
     Room("geoseg.console", 2, "rich"),
+    Room("geoseg.report.*", 2, f"{WORDS} PIL jinja2"),
     # 3 stories
     Room("geoseg.stories.*", 3, "numpy"),
     # 4 door
@@ -93,6 +96,7 @@ PACKAGES = {
     "geoseg.model",
     "geoseg.polygons",
     "geoseg.products",
+    "geoseg.report",
     "geoseg.stories",
     "geoseg.tiling",
     "geoseg.training",

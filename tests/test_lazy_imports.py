@@ -46,7 +46,8 @@ def test_the_doors_helpers_are_light(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["run"], ["segment"], ["vectorize"], ["info"], ["doctor"], ["train"], ["sample"], ["suggest"]]
+    "command",
+    [[], ["run"], ["segment"], ["vectorize"], ["evaluate"], ["sample"], ["suggest"], ["info"], ["doctor"], ["train"]],
 )
 def test_help_is_light(command: list[str]) -> None:
     done = run_python(
@@ -56,7 +57,7 @@ def test_help_is_light(command: list[str]) -> None:
     assert f"Usage: geoseg{''.join(' ' + part for part in command)} " in done.stdout
 
 
-@pytest.mark.parametrize("name", ["run", "segment", "vectorize", "Scene", "RunSettings"])
+@pytest.mark.parametrize("name", ["run", "segment", "vectorize", "evaluate", "Scene", "RunSettings"])
 def test_public_names_are_found_when_asked_for(name: str) -> None:
     done = run_python(f"import geoseg; print(geoseg.{name}.__name__)")
     assert done.stdout.strip() == name

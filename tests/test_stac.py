@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from pystac.validation.local_validator import get_local_schema_cache
 from referencing import Registry, Resource
 
 from geoseg.classes import ClassScheme, LandClass
-from geoseg.footprint import bounding_box, footprint
+from geoseg.footprint import bounding_box, footprint, meets_boxes
 from geoseg.grid import Grid
 from geoseg.model.spec import Architecture, Band, ModelSpec
 from geoseg.settings import PredictSettings, ReadSettings, RunSettings
@@ -138,6 +139,26 @@ def test_projection_and_provenance(tmp_path: Path) -> None:
     assert properties["geoseg:warnings"] == ["demonstration model"]
     assert properties["geoseg:device"] == "cpu"
     assert properties["geoseg:resampling"] is None
+
+
+def test_the_places_of_training_are_told(tmp_path: Path) -> None:
+    model = replace(MODEL, training_data=({"name": "chips", "footprints": [[7, 50, 8, 51]]},))
+    told = scene_item(facts(tmp_path, model=model))["properties"]["geoseg:model"]
+    assert told["training_footprints"] == [[7.0, 50.0, 8.0, 51.0]]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "meets"),
+    [
+        ([], False),
+        ([[-76.0, 37.0, -75.5, 38.0]], True),
+        ([[-74.0, 37.0, -70.0, 38.0], [-75.6, 0.0, -75.5, 90.0]], True),
+        ([[170.0, 30.0, -75.0, 40.0]], True),
+        ([[170.0, 30.0, -170.0, 40.0]], False),
+    ],
+)
+def test_a_place_meets_boxes_also_across_the_antimeridian(boxes: list[list[float]], *, meets: bool) -> None:
+    assert meets_boxes(footprint(UTM18), boxes) is meets
 
 
 def test_a_crs_without_code_is_told_as_wkt(tmp_path: Path) -> None:

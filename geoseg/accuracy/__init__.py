@@ -1,1 +1,1 @@
-"""How good a map is: figures from maps and from samples, without files."""
+"""How good a map is: from maps and from samples of them, without files."""

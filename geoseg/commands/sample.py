@@ -61,7 +61,7 @@ def sample(
 
 
 def _lines(result: SampleResult, asked_se: float | None, *, dry: bool) -> list[str]:
-    from geoseg.console import columns, format_hectares, format_share
+    from geoseg.console import aligned, format_hectares, format_share
 
     total = sum(s.area_m2 for s in result.strata)
     head = ["stratum", "hectares", "share", "points"]
@@ -73,7 +73,7 @@ def _lines(result: SampleResult, asked_se: float | None, *, dry: bool) -> list[s
         head += ["expected", "± se"]
         for row, s, se in zip(rows, result.strata, result.expected_se, strict=True):
             row += [f"{100 * (s.expected or 0):.1f} %", f"{100 * se:.1f} %"]
-    lines = columns(head, rows)
+    lines = [aligned(head, rows)]
     if result.expected_overall_se is not None:
         asked = "" if asked_se is None else f" (asked: {100 * asked_se:.2f} %)"
         lines.append(f"overall accuracy: expected standard error {100 * result.expected_overall_se:.2f} %{asked}")

@@ -28,6 +28,7 @@ from geoseg.io.raster import check_budget, check_file, place
 from geoseg.io.recode import Recoding
 from geoseg.io.spool import row_bands
 from geoseg.legend import Legend
+from geoseg.lookup import mark
 
 CLASSES_TAG = "GEOSEG_CLASSES"
 """Metadata item inside the TIFF that holds the class list as JSON, so that a renamed file keeps its names."""
@@ -53,6 +54,8 @@ class ClassRaster:
     dtype: str
     """Stored type: uint8 … float64."""
     tags: dict[str, str]
+    occurring: frozenset[int]
+    """Codes of the scheme that some pixel has; others are only listed."""
 
     @property
     def nodata(self) -> int:
@@ -92,7 +95,8 @@ def open_class_raster(path: Path, *, assume_crs: str | None = None, legend: Lege
         code_of = {code: code for code in scheme.codes}
         if legend is not None:
             scheme, code_of = _translated(scheme, values, legend)
-        return ClassRaster(path, grid, scheme, code_of, nodata, dataset.dtypes[0], tags)
+        occurring = frozenset(code_of[value] for value in values)
+        return ClassRaster(path, grid, scheme, code_of, nodata, dataset.dtypes[0], tags, occurring)
 
 
 def scene_name(raster: Path) -> str:
@@ -114,7 +118,7 @@ def read_codes(raster: ClassRaster, window: Window | None = None) -> NDArray[Any
     if window.intersection(raster.grid.window) != window:
         raise ValueError(f"{window} is not inside {raster.path} ({raster.grid.width} × {raster.grid.height}).")
     with _opened(raster.path) as dataset:
-        return _codes(raster, dataset, window)
+        return recoded(dataset, window, raster.recoding)
 
 
 @contextmanager
@@ -127,36 +131,37 @@ def opened_rows(raster: ClassRaster) -> Iterator[Callable[[int, int], NDArray[An
         InputError: the file cannot be opened; the function raises it when rows cannot be read.
     """
     with ExitStack() as stack:
-        with _told(raster.path):
-            dataset = stack.enter_context(_dataset(raster.path))
+        with read_errors(raster.path):
+            dataset = stack.enter_context(open_dataset(raster.path))
 
         def read_rows(first: int, last: int) -> NDArray[Any]:
-            with _told(raster.path):
-                return _codes(raster, dataset, Window(0, first, raster.grid.width, last - first))
+            with read_errors(raster.path):
+                return recoded(dataset, Window(0, first, raster.grid.width, last - first), raster.recoding)
 
         yield read_rows
 
 
-def _codes(raster: ClassRaster, dataset: Any, window: Window) -> NDArray[Any]:
+def recoded(dataset: Any, window: Window, recoding: Recoding) -> NDArray[Any]:
+    """What a recoding makes of the stored values (row, col) of an open raster's first band; `other` where invalid."""
     data, valid = _read(dataset, window)
     if data.dtype not in _PLAIN:
         whole = (data >= 0) & (data < MAX_CODE + 1) & (data == np.floor(data))
         values, data = data, np.full(data.shape, -1, np.int32)
         np.copyto(data, values, where=whole, casting="unsafe")
-    codes = raster.recoding(data)
+    codes = recoding(data)
     if valid is not None:
-        codes[~valid] = raster.scheme.nodata
+        codes[~valid] = recoding.other
     return codes
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    with _told(path), _dataset(path) as dataset:
+    with read_errors(path), open_dataset(path) as dataset:
         yield dataset
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def read_errors(path: Path) -> Iterator[None]:
     """GDAL's errors as ours."""
     try:
         yield
@@ -164,7 +169,8 @@ def _told(path: Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be read as a class raster: {error.__cause__ or error}") from error
 
 
-def _dataset(path: Path) -> Any:
+def open_dataset(path: Path) -> Any:
+    """A class raster for rasterio; one without a place does not warn."""
     # Threads are a matter of opening only.
     with warnings.catch_warnings(), rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -219,7 +225,7 @@ def _values_found(path: Path, dataset: Any, grid: Grid) -> list[int]:
     seen, large = np.zeros(1 << 16, np.bool_), np.zeros(0, np.int32)
     for window in row_bands(grid):
         data, valid = _read(dataset, window)
-        values = data.ravel() if valid is None else data[valid]
+        values = data.ravel() if valid is None or valid.all() else data[valid]
         if values.size == 0:
             continue
         if values.dtype not in _PLAIN:
@@ -227,8 +233,9 @@ def _values_found(path: Path, dataset: Any, grid: Grid) -> list[int]:
             # One of each run of equal neighbors is enough, and soon sorted.
             values = values[np.append(True, values[1:] != values[:-1])]
             large = np.union1d(large, values[values >= len(seen)])
-            values = values[values < len(seen)]
-        seen[values] = True
+            seen[values[values < len(seen)]] = True
+        else:
+            mark(values, seen)
         if len(large) > MAX_UNNAMED:
             raise InputError(
                 f"{path} holds more than {MAX_UNNAMED} distinct values: measurements rather than classes; "
@@ -270,7 +277,10 @@ def _read(dataset: Any, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]
     box = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
     data = dataset.read(1, window=box)
     valid = None
-    if MaskFlags.all_valid not in dataset.mask_flag_enums[0]:
+    flags = dataset.mask_flag_enums[0]
+    if flags == [MaskFlags.nodata] and data.dtype in _PLAIN and float(dataset.nodata).is_integer():
+        valid = data != int(dataset.nodata)  # what GDAL's mask says, without reading everything again
+    elif MaskFlags.all_valid not in flags:
         valid = dataset.read_masks(1, window=box) > 0
     if data.dtype.kind == "f":
         present = ~np.isnan(data)

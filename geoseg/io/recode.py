@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from geoseg.lookup import look_up
+
 Ints = NDArray[np.int64]
 
 _TABLE = 1 << 20
@@ -33,7 +35,7 @@ class Recoding:
             values: integers, of any shape.
         """
         if values.dtype in (np.uint8, np.uint16) and self._is_small:
-            return np.asarray(self._table[values])
+            return look_up(values, self._table)
         if self._is_small:
             inside = (values >= 0) & (values < len(self._table) - 1)
             return np.asarray(self._table[np.where(inside, values, len(self._table) - 1)])

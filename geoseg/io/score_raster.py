@@ -1,4 +1,4 @@
-"""Confidence rasters as polygons take their scores from them, row by row."""
+"""Score rasters beside a class raster, read by rows or windows."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -14,7 +15,7 @@ from rasterio.errors import RasterioIOError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import InputError, InputMissingError
-from geoseg.grid import Grid
+from geoseg.grid import Grid, Window
 
 
 @contextmanager
@@ -29,6 +30,25 @@ def opened_scores(path: Path, grid: Grid) -> Iterator[Callable[[int, int], NDArr
         InputMissingError: there is no such file.
         InputError: it is no confidence raster of this class raster; the function raises it when rows cannot be read.
     """
+    with opened_layers(path, grid, single=True) as (_, read):
+        yield lambda first, last: read(Window(0, first, grid.width, last - first))[0]
+
+
+@contextmanager
+def opened_layers(
+    path: Path, grid: Grid, *, single: bool = False
+) -> Iterator[tuple[tuple[str | None, ...], Callable[[Window], NDArray[np.uint8]]]]:
+    """Names of a score raster's layers, and a function that gives a window of them (layer, row, col), for one thread.
+
+    Args:
+        path: uint8 raster on exactly this grid.
+        grid: grid of the class raster.
+        single: whether it must have one layer, and not any number.
+
+    Raises:
+        InputMissingError: there is no such file.
+        InputError: it is no score raster of this class raster; the function raises it when a window cannot be read.
+    """
     if not path.exists():
         raise InputMissingError(f"confidence raster {path} does not exist: check --scores.")
     try:
@@ -36,20 +56,21 @@ def opened_scores(path: Path, grid: Grid) -> Iterator[Callable[[int, int], NDArr
     except RasterioIOError as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     with dataset:
-        _check(path, dataset, grid)
+        _check(path, dataset, grid, single=single)
 
-        def read_rows(first: int, last: int) -> NDArray[Any]:
+        def read(window: Window) -> NDArray[np.uint8]:
+            spot = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
             try:
-                rows: NDArray[Any] = dataset.read(1, window=RasterioWindow(0, first, grid.width, last - first))
+                layers: NDArray[np.uint8] = dataset.read(window=spot)
             except RasterioIOError as error:
                 raise InputError(f"{path} cannot be read: {error}") from error
-            return rows
+            return layers
 
-        yield read_rows
+        yield tuple(dataset.descriptions), read
 
 
-def _check(path: Path, dataset: Any, grid: Grid) -> None:
-    if dataset.dtypes != ("uint8",) or dataset.crs is None:
+def _check(path: Path, dataset: Any, grid: Grid, *, single: bool) -> None:
+    if set(dataset.dtypes) != {"uint8"} or (single and dataset.count != 1) or dataset.crs is None:
         raise InputError(
             f"{path} has bands {dataset.dtypes} and CRS {dataset.crs}: a confidence raster has "
             "one uint8 band and the class raster's CRS; name the right one with --scores."

@@ -105,7 +105,7 @@ class ModelSpec:
     demonstration: bool = False
     """True when the model is not good enough for reporting; `run` then says so."""
     training_data: tuple[dict[str, Any], ...] = ()
-    """For each data set: name, license, attribution, footprints (GeoJSON) where known."""
+    """For each data set: name, license, attribution; where known footprints, [west, south, east, north] each."""
     metrics: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
 
@@ -137,6 +137,12 @@ class ModelSpec:
         """Names of all bands, in input order."""
         return tuple(band.name for band in self.bands)
 
+    @property
+    def training_footprints(self) -> list[list[float]]:
+        """Where the training data lie, [west, south, east, north] in degrees (EPSG:4326), as far as it is known."""
+        boxes = [box for data in self.training_data for box in data.get("footprints") or ()]
+        return [[float(edge) for edge in box] for box in boxes if _is_box(box)]
+
     def to_json(self) -> str:
         """The spec as one JSON document."""
         raw = dataclasses.asdict(self)
@@ -162,6 +168,14 @@ class ModelSpec:
             raise
         except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
             raise ConfigError(f"model spec is malformed: {error}") from error
+
+
+def _is_box(value: Any) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 4
+        and all(isinstance(edge, int | float) and math.isfinite(edge) for edge in value)
+    )
 
 
 def _band(row: dict[str, Any]) -> Band:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.accuracy.estimators import Estimate, Estimates
-from geoseg.console import columns, format_hectares
+from geoseg.console import aligned, format_hectares
 
 Ints = NDArray[np.int64]
 
@@ -120,7 +120,7 @@ class PointsReport:
 
     def table(self) -> str:
         """The same for people: hectares and percent, ± half the confidence interval."""
-        return "\n".join([*columns(*self._rows()), *self._below()])
+        return "\n".join([aligned(*self._rows()), *self._below()])
 
     def _rows(self) -> tuple[list[str], list[list[str]]]:
         sums = zip(self.classes, self.counts.sum(axis=1).tolist(), self.counts.sum(axis=0).tolist(), strict=True)

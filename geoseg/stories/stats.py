@@ -82,7 +82,7 @@ def stats(
     _check_apart(output, [*paths, *zone_files(zones)])
     rename = None if legend is None else read_legend_file(legend)
     areas = read_zones(zones, field, layer)
-    key = {"format": suffix, **_key(paths, zones, field, layer), "legend": _meaning(rename)}
+    key = {"format": suffix, **_key(paths, zones, field, layer), "legend": None if rename is None else rename.meaning}
     record = f"{output.name}.json"
     with Publication(
         output.parent, record, key, overwrite=out.overwrite, break_lock=out.break_lock, names=[output.name]
@@ -160,14 +160,6 @@ def _key(rasters: Sequence[Path], zones: Path, field: str, layer: str | None) ->
     """Everything that the output depends on, except its format."""
     inputs = [fingerprint(str(raster)) for raster in rasters]
     return {"geoseg": __version__, "input": inputs, **table_key(zones, field, layer)}
-
-
-def _meaning(legend: Legend | None) -> Any:
-    """What a legend says, as plain JSON: two files that say the same are the same."""
-    if legend is None:
-        return None
-    said = [legend.scheme.to_json(), legend.sources, sorted(legend.unsaid)]
-    return [*said, _meaning(legend.first)]
 
 
 def _layer(raster: ClassRaster, scheme: ClassScheme) -> Layer:

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.accuracy.confusion import NONE, count_pairs, label_dtype
+from geoseg.accuracy.figures import RATIOS
+from geoseg.accuracy.figures import figures as all_figures
 from geoseg.classes import ClassScheme
 from geoseg.model.normalize import normalize
 from geoseg.model.spec import Band
@@ -50,13 +53,12 @@ def confusion(logits: NDArray[np.float32], labels: NDArray[np.uint8], valid: NDA
         valid: (chip, row, col).
     """
     classes = logits.shape[1]
-    used = valid & (labels != IGNORE)
-    pairs = labels[used].astype(np.int64) * classes + logits.argmax(axis=1)[used]
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+    true = np.where(valid & (labels != IGNORE), labels, classes + NONE).astype(label_dtype(classes))
+    return count_pairs(true, logits.argmax(axis=1).astype(true.dtype), classes)[:classes, :classes]
 
 
 def figures(matrix: NDArray[np.int64], scheme: ClassScheme) -> dict[str, Any]:
-    """Overall accuracy, mean IoU, and per class pixels, IoU, F1, user's and producer's accuracy.
+    """Overall accuracy, mean IoU, and per class pixels, IoU, F1, user's and producer's accuracy, to four digits.
 
     A ratio without pixels (a class that neither occurs nor is predicted) is None and not in the mean.
 
@@ -64,23 +66,14 @@ def figures(matrix: NDArray[np.int64], scheme: ClassScheme) -> dict[str, Any]:
         matrix: counts (true class, predicted class).
         scheme: names the classes.
     """
-    hits = np.diag(matrix)
-    true, told = matrix.sum(axis=1), matrix.sum(axis=0)
-    per_class = {
-        name: {
-            "pixels": int(true[i]),
-            "iou": _ratio(hits[i], true[i] + told[i] - hits[i]),
-            "f1": _ratio(2 * hits[i], true[i] + told[i]),
-            "users_accuracy": _ratio(hits[i], told[i]),
-            "producers_accuracy": _ratio(hits[i], true[i]),
-        }
-        for i, name in enumerate(scheme.names)
-    }
-    known = [row["iou"] for row in per_class.values() if row["iou"] is not None]
+    found = all_figures(matrix, scheme.names)
     return {
-        "overall_accuracy": _ratio(hits.sum(), matrix.sum()),
-        "mean_iou": round(sum(known) / len(known), 4) if known else None,
-        "classes": per_class,
+        "overall_accuracy": _rounded(found["overall_accuracy"]),
+        "mean_iou": _rounded(found["mean_iou"]),
+        "classes": {
+            name: {"pixels": row["pixels"], **{key: _rounded(row[key]) for key in RATIOS}}
+            for name, row in found["classes"].items()
+        },
     }
 
 
@@ -116,5 +109,5 @@ def fit_temperature(
     return round(2 / (low + high), 3)
 
 
-def _ratio(part: np.integer[Any], whole: np.integer[Any]) -> float | None:
-    return round(float(part / whole), 4) if whole else None
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

@@ -144,3 +144,14 @@ def test_specs_are_values():
     assert linear_spec(2, 3) != linear_spec(2, 4)
     assert linear_spec(1, 3, classes=scheme(3)).band_names == ("b1",)
     assert Architecture(name="linear").options is not Architecture(name="linear").options
+
+
+def test_training_footprints_are_boxes_of_all_data_and_nothing_else():
+    box = [-75.1, 37.9, -75, 38]
+    data = (
+        {"name": "a", "footprints": [box, [1, 2, 3], "west", [0, 0, float("nan"), 1], None]},
+        {"name": "b"},
+        {"name": "c", "footprints": None},
+        {"name": "d", "footprints": [(1, 2, 3, 4)]},
+    )
+    assert linear_spec(1, 2, training_data=data).training_footprints == [box, [1.0, 2.0, 3.0, 4.0]]
