@@ -156,15 +156,20 @@ def doctor(as_json: bool, quiet: bool, debug: bool) -> None:  # noqa: ARG001
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("-o", "--out", "output", required=True, type=click.Path(path_type=Path), help="Model file to write.")
 @with_options(OUTPUT, COMMON)
-def train(recipe: Path, output: Path, as_json: bool, quiet: bool, **params: Any) -> None:  # noqa: ARG001
+def train(recipe: Path, output: Path, as_json: bool, quiet: bool, **params: Any) -> None:
     """Training recipe (YAML) → model file."""
     from geoseg.stories.train import train as story
+    from geoseg.training.progress import FitProgress, figures_table
 
-    result = story(recipe, output, overwrite=bool(params["output__overwrite"]))
-    held_out = result.spec.metrics.get("held_out", {})
+    bar, chosen = FitProgress(quiet=quiet), ("overwrite", "restart", "break_lock")
+    try:
+        result = story(recipe, output, watcher=bar, **{name: bool(params[f"output__{name}"]) for name in chosen})
+    finally:
+        bar.close()
+    ended = "up to date" if result.up_to_date else f"written in {result.seconds:.0f} s"
     show(
         lambda: {"model": str(result.path), "seconds": result.seconds, "metrics": result.spec.metrics},
-        lambda: [f"{result.path} written in {result.seconds:.0f} s", f"held out: {held_out}"],
+        lambda: ["held out:", *figures_table(result.spec.metrics["held_out"]), f"{ended}: {result.path}"],
         as_json=as_json,
     )
 

@@ -13,9 +13,6 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
-
     from geoseg.tiling.seam import Seam
 
 MOST_LINES = 100
@@ -83,15 +80,13 @@ class Progress:
         self._clock = clock
         self._started = clock()
         self._next_line = PLAIN_STEP
-        self._bar: RichProgress | None = None
-        self._task: TaskID | None = None
+        self._bar: DrawnBar | None = None
 
     def __enter__(self) -> Self:
         self._started = self._clock()
         if not self._quiet and self._stream.isatty():
-            self._bar, self._task = _rich_bar(self._label, self.total_pixels, self._stream)
-            self._bar.start()
-            self._refresh()
+            self._bar = DrawnBar(self._label, self.total_pixels, self._stream)
+            self._bar.move(self.pixels, self._details())
         return self
 
     def __exit__(
@@ -108,7 +103,7 @@ class Progress:
         self.tiles += 1
         self.pixels += pixels
         if self._bar is not None:
-            self._refresh()
+            self._bar.move(self.pixels, self._details())
         elif not self._quiet and (self._share >= self._next_line - 1e-9 or self.tiles == self.total_tiles):
             print(self.line(), file=self._stream, flush=True)
             self._next_line = (int(self._share / PLAIN_STEP + 1e-9) + 1) * PLAIN_STEP
@@ -131,23 +126,37 @@ class Progress:
             parts.append(f"{format_duration(left)} left" if left else f"{format_duration(elapsed)} in all")
         return ", ".join(parts)
 
-    def _refresh(self) -> None:
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=self.pixels, details=self._details(), refresh=True)
 
+class DrawnBar:
+    """A bar in a terminal that moves only when told.
 
-def _rich_bar(label: str, total: int, stream: IO[str]) -> tuple[RichProgress, TaskID]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+    Args:
+        label: before the bar.
+        total: what `done` ends with.
+        stream: the terminal.
+    """
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[details]}"),
-    )
-    bar = Progress(*columns, console=Console(file=stream), auto_refresh=False)
-    return bar, bar.add_task(label, total=total, details="")
+    def __init__(self, label: str, total: int, stream: IO[str]) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[details]}"),
+        )
+        self._bar = Progress(*columns, console=Console(file=stream), auto_refresh=False)
+        self._task = self._bar.add_task(label, total=total, details="")
+        self._bar.start()
+
+    def move(self, done: int, details: str) -> None:
+        """Show how much is done, with details behind the bar."""
+        self._bar.update(self._task, completed=done, details=details, refresh=True)
+
+    def stop(self) -> None:
+        """Leave it as it stands."""
+        self._bar.stop()
 
 
 def summary_table(

@@ -4,6 +4,8 @@
     plan                  lock and work folder are there, no tile is
     tile:before-rename    a tile file is written under its temporary name
     tile                  a tile file stands
+    epoch:before-rename   a training's checkpoint is written under its temporary name
+    epoch                 a checkpoint stands
     cog                   GDAL has written a raster that nobody has read back
     vector                a vector file is begun, its writer asks for the next batch
     publish:staged, publish:record-removed, publish:between-renames, publish:before-record

@@ -2,7 +2,7 @@
 
     .NAME.geoseg-<digest>/    one for each key that a run was begun with
         key.json              that key: what the tiles depend on
-        tiles/                finished tiles, for the next run of the same key
+        tiles/                finished tiles (of a training: the states of its fits), for the next run of the same key
 
 All else in it belongs to the running process.
 """
@@ -20,7 +20,6 @@ from typing import Any
 from geoseg.errors import OutputExistsError
 from geoseg.io import posix
 from geoseg.io.record import key_differences, shown
-from geoseg.io.tile_file import tile_paths
 
 _KEY = "key.json"
 _TILES = "tiles"
@@ -61,7 +60,7 @@ class WorkFolder:
         others = [folder for folder in self._all() if folder != self.path]
         if self._tiles_key is not None and not restart:
             for folder in others:
-                if tile_paths(folder / _TILES):
+                if _finished(folder / _TILES):
                     raise OutputExistsError(self._refusal(folder, self._tiles_key))
         for folder in others:
             shutil.rmtree(folder)
@@ -77,7 +76,7 @@ class WorkFolder:
         """Remove the folder; its finished tiles stay if wished."""
         if not self.path.exists():
             return
-        if not (keep and self._tiles_key is not None and tile_paths(self.tiles)):
+        if not (keep and self._tiles_key is not None and _finished(self.tiles)):
             shutil.rmtree(self.path)
             return
         for path in self.path.iterdir():
@@ -100,3 +99,8 @@ class WorkFolder:
             f"interrupted work in {folder} was begun with other settings or inputs ({shown(lines)}): run it as it was "
             f"begun to finish it, pass --restart to discard it, or choose another -o."
         )
+
+
+def _finished(folder: Path) -> bool:
+    """True when the folder holds more than drafts."""
+    return any(path.suffix != ".part" for path in folder.glob("*"))

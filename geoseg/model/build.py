@@ -1,4 +1,4 @@
-"""Networks by name, built empty: weights come from a model file, never from a hub."""
+"""Networks by name, built empty: weights come from a model file, and from a hub only when a recipe says so."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 
 from torch import nn
 
-from geoseg.errors import ConfigError
+from geoseg.errors import ConfigError, TemporaryError
 from geoseg.model.spec import ModelSpec
 
 # Architectures of segmentation_models_pytorch, which TorchGeo's SemanticSegmentationTask builds as well.
 SMP = ("unet", "unetplusplus", "deeplabv3plus", "fpn", "segformer", "upernet", "dpt")
+# As TorchGeo and the papers write them.
+ALIASES = {"unet++": "unetplusplus", "deeplabv3+": "deeplabv3plus"}
 OWN = ("dynamicworld", "fcn", "linear")
 # timm takes `hf-hub:…` and `local-dir:…` for a name, and then asks the hub or reads a file.
 _ENCODER = re.compile(r"[\w.-]+")
@@ -23,23 +25,32 @@ _ENCODER_OPTIONS = {"img_size", "dynamic_img_size"}
 _FORBIDDEN = {"encoder_weights", "activation", "aux_params", "in_channels", "classes", "encoder_name"}
 
 
-def build(spec: ModelSpec) -> nn.Module:
+def build(spec: ModelSpec, *, encoder_weights: str | None = None) -> nn.Module:
     """The network of a spec with untrained weights.
 
     Input (batch, band, row, col) float, output logits (batch, class, row, col).
 
+    Args:
+        spec: names the network.
+        encoder_weights: published weights of the encoder, which the library fetches; None: none, and nobody is asked.
+            Never to be taken from a model file.
+
     Raises:
-        ConfigError: unknown architecture, encoder or option.
+        ConfigError: unknown architecture, encoder, weights or option.
+        TemporaryError: published weights could not be fetched.
     """
-    arch = spec.architecture
-    if arch.name not in SMP + OWN:
-        raise ConfigError(f"architecture {arch.name!r} is unknown; geoseg builds {', '.join(sorted(SMP + OWN))}.")
+    arch, name = spec.architecture, ALIASES.get(spec.architecture.name, spec.architecture.name)
+    if name not in SMP + OWN:
+        known = ", ".join(sorted({*SMP, *OWN, *ALIASES}))
+        raise ConfigError(f"architecture {arch.name!r} is unknown; geoseg builds {known}.")
     given: dict[str, Any] = {"in_channels": len(spec.bands), "classes": len(spec.classes)}
-    if arch.name in SMP:
+    if name in SMP:
         if arch.encoder is None or not _ENCODER.fullmatch(arch.encoder):
             raise ConfigError(f"{arch.name!r} with encoder {arch.encoder!r}: it must be the plain name of an encoder.")
-        given |= {"encoder_name": arch.encoder, "encoder_weights": None}
-    maker = _maker(arch.name)
+        given |= {"encoder_name": arch.encoder, "encoder_weights": encoder_weights}
+    elif encoder_weights is not None:
+        raise ConfigError(f"{arch.name!r} has no encoder that could have weights {encoder_weights!r}.")
+    maker = _maker(name)
     parameters = set(inspect.signature(maker).parameters)
     options = sorted((parameters - _FORBIDDEN - {"kwargs"}) | (_ENCODER_OPTIONS if "kwargs" in parameters else set()))
     unknown = sorted(set(arch.options) - set(options))
@@ -47,6 +58,11 @@ def build(spec: ModelSpec) -> nn.Module:
         raise ConfigError(f"{arch.name!r} has no option {', '.join(unknown)}; it knows {', '.join(options)}.")
     try:
         return maker(**given, **arch.options)
+    except OSError as error:  # of urllib and the hub's client; without weights nothing is fetched
+        raise TemporaryError(
+            f"cannot fetch weights {encoder_weights!r} of {arch.encoder!r} ({' '.join(str(error).split())[:300]}); "
+            f"see that the network is there, or train without network.encoder_weights."
+        ) from error
     except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(

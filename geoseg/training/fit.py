@@ -1,133 +1,148 @@
-"""Fitting a network: Lightning's trainer around TorchGeo's task and geoseg's samples."""
+"""Fitting a network: Lightning's trainer around TorchGeo's task, going on where an interrupted fit ended."""
 
 from __future__ import annotations
 
 import logging
-import math
+import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Trainer
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from geoseg.errors import DeviceError
+from geoseg.model.build import build
 from geoseg.model.spec import ModelSpec
-from geoseg.training.augment import geometric, lose, radiometric
-from geoseg.training.chips import IGNORE, ChipSet
+from geoseg.training.checkpoint import Checkpoint, State
+from geoseg.training.chips import ChipSet
+from geoseg.training.forward import Network, forward_of, thread_count, torch_threads
+from geoseg.training.progress import EpochRow, FitWatcher, Unwatched
 from geoseg.training.recipe import Recipe
-from geoseg.training.score import Forward, network_input
-from geoseg.training.task import Task
+from geoseg.training.recipe_fit import FitRecipe
+from geoseg.training.task import FitJob, Task
 
-Network = nn.Module
-"""A network, for those who pass it on without knowing torch."""
-
-
-class Batches:
-    """Endlessly varied training batches: an iterable of one epoch's batches, other ones each time.
-
-    One random generator runs through all epochs, so a seed fixes every sample.
-    """
-
-    def __init__(self, chips: ChipSet, recipe: Recipe, spec: ModelSpec) -> None:
-        self.chips, self.recipe, self.spec = chips, recipe, spec
-        self.rng = np.random.default_rng(recipe.fit.seed)
-
-    def __len__(self) -> int:
-        # A last batch of one sample has no batch statistics to speak of; it is left out.
-        return max(1, math.ceil((len(self.chips) - 1) / self.recipe.fit.batch))
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        order = self.rng.permutation(len(self.chips))
-        size = self.recipe.fit.batch
-        for start in range(0, len(self) * size, size):
-            samples = [self.sample(int(number)) for number in order[start : start + size]]
-            images, masks = zip(*samples, strict=True)
-            image = torch.stack(images).contiguous(memory_format=torch.channels_last)
-            yield {"image": image, "mask": torch.stack(masks)}
-
-    def sample(self, number: int) -> tuple[Tensor, Tensor]:
-        """Network input (band, row, col) and class index (row, col), int64, of one varied chip."""
-        chips, recipe = self.chips, self.recipe
-        parts = (chips.images[number], chips.valid[number], chips.labels[number])
-        image, valid, label = (torch.from_numpy(part) for part in parts)
-        sample = geometric(image, valid, label, recipe.augment, self.rng)
-        sample = radiometric(sample, recipe.bands, recipe.augment, self.rng)
-        sample = lose(sample, recipe.bands, recipe.augment, self.rng)
-        pixels = network_input(sample.image.numpy(), sample.present.numpy(), self.spec.bands)
-        return torch.from_numpy(pixels), sample.label.long()
+__all__ = ["Fitted", "Network", "fit", "forward_of"]
 
 
-def fit(spec: ModelSpec, chips: ChipSet, recipe: Recipe) -> Network:
-    """Train the spec's network from scratch; on the CPU the same seed gives the same weights.
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network."""
 
-    Returns:
-        The network in evaluation mode, on the CPU.
+    network: Network
+    """In evaluation mode, on the CPU."""
+    epochs: int
+    """After which these weights were reached."""
+    rows: tuple[EpochRow, ...]
+
+
+def fit(
+    spec: ModelSpec,
+    chips: ChipSet,
+    recipe: Recipe,
+    *,
+    aside: ChipSet | None = None,
+    epochs: int | None = None,
+    checkpoint: Path | None = None,
+    label: str = "train",
+    watcher: FitWatcher | None = None,
+) -> Fitted:
+    """Train the spec's network; on the CPU the same seed gives the same weights, however often it was interrupted.
+
+    Args:
+        spec: names the network.
+        chips: to train on.
+        recipe: everything else.
+        aside: chips of other places to measure on; early stop and `keep: best` need them.
+        epochs: end after so many, with the learning rate as in the whole course; None: the recipe's.
+        checkpoint: file that is replaced after each epoch and from which the fit goes on; None: kept nowhere.
+        label: what people read about it.
+        watcher: told about progress.
 
     Raises:
         DeviceError: the recipe's device is not there.
         ModelOutputError: the loss became NaN.
+        OutputError: the checkpoint cannot be written or read.
     """
-    options = recipe.fit
-    batches = Batches(chips, recipe, spec)
-    shares = np.bincount(chips.labels[chips.labels != IGNORE], minlength=len(spec.classes))
-    with _quiet(), _threads(options.threads), torch.random.fork_rng():
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng())
+        if checkpoint is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="geoseg-"))
+            checkpoint = Path(folder) / "fit.state"
+        place, told = Checkpoint(checkpoint), watcher or Unwatched()
+        job = FitJob(spec, recipe, chips, aside, epochs or recipe.fit.epochs, place, label, told)
+        state = place.read()
+        if state is None or not state["finished"]:
+            _train(job, state)
+            state = place.read()
+        assert state is not None  # noqa: S101 (the last epoch wrote it)
+        return _fitted(job, state)
+
+
+def _train(job: FitJob, state: State | None) -> None:
+    options, done = job.recipe.fit, len(state["rows"]) if state else 0
+    arguments = _devices(options)
+    with _quiet(), torch_threads(thread_count(options)):
         torch.manual_seed(options.seed)
-        task = Task(spec, options, shares / shares.sum(), len(batches) * options.epochs)
+        task = Task(job, state)
         trainer = Trainer(
-            max_epochs=options.epochs,
-            **_accelerator(options.device),
+            **arguments,
+            max_epochs=job.epochs - done,
+            reload_dataloaders_every_n_epochs=1,
             precision=options.precision,
             gradient_clip_val=1.0,
+            # Not what it finds in the environment: under SLURM it would requeue the job and swallow signals.
+            plugins=[LightningEnvironment()],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(task, train_dataloaders=batches)
-    network: Network = task.model
-    return network.cpu().eval()
+        try:
+            trainer.fit(task)
+        except SystemExit as ended:
+            # Lightning answers an interrupt with exit code 1; who asked wants to hear of the interrupt.
+            raise KeyboardInterrupt from ended
 
 
-def forward_of(network: Network, *, threads: int = 1) -> Forward:
-    """The network as a function of NumPy arrays, on the CPU in float32."""
-    network.eval()
+def _fitted(job: FitJob, state: State) -> Fitted:
+    rows, best, average = tuple(EpochRow(**row) for row in state["rows"]), state["best"], state["average"]
+    epochs, weights = len(rows), state["network"]
+    if best is not None and job.recipe.fit.keep == "best":
+        epochs, weights = best["epoch"], best["state"]
+    elif average is not None:
+        weights = {name.removeprefix("module."): t for name, t in average.items() if name.startswith("module.")}
+    network = build(job.spec)
+    network.load_state_dict(weights)
+    return Fitted(network.eval(), epochs, rows)
 
-    def forward(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        with torch.inference_mode(), _threads(threads):
-            inputs = torch.from_numpy(np.ascontiguousarray(pixels)).contiguous(memory_format=torch.channels_last)
-            logits: NDArray[np.float32] = network(inputs).float().contiguous().numpy()
-        return logits
 
-    return forward
+def _devices(options: FitRecipe) -> dict[str, Any]:
+    """Lightning's arguments for the devices of a recipe.
 
-
-def _accelerator(device: str) -> dict[str, Any]:
-    kind, _, number = device.partition(":")
+    Raises:
+        DeviceError: they are not there.
+    """
+    kind, _, number = options.device.partition(":")
+    # Synchronized batch norms exist on GPUs only.
+    several = {"strategy": "ddp_spawn", "sync_batchnorm": kind != "cpu"} if options.devices > 1 else {}
     if kind == "cpu":
-        return {"accelerator": "cpu", "devices": 1}
-    if kind != "cuda" or not torch.cuda.is_available() or int(number or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"fit.device {device!r} is not available here; use cpu or one of cuda:N that exist.")
-    return {"accelerator": "gpu", "devices": [int(number or 0)]}
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        return {"accelerator": "cpu", "devices": options.devices, **several}
+    first = int(number) if number.isdecimal() else 0
+    there = torch.cuda.device_count() if kind == "cuda" and torch.cuda.is_available() else 0
+    if first + options.devices > there:
+        more = f" with fit.devices {options.devices}" if several else ""
+        raise DeviceError(f"fit.device {options.device!r}{more} is not available here; use cpu or cuda:N that exist.")
+    return {"accelerator": "gpu", "devices": list(range(first, first + options.devices)), **several}
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Lightning advertises and advises on its own channels; what matters is logged here."""
+    """Lightning advertises and advises on its own channels; what matters is told by us."""
     names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]

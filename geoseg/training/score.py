@@ -57,6 +57,20 @@ def confusion(logits: NDArray[np.float32], labels: NDArray[np.uint8], valid: NDA
     return count_pairs(true, logits.argmax(axis=1).astype(true.dtype), classes)[:classes, :classes]
 
 
+def confusion_over(
+    forward: Forward, chips: ChipSet, bands: tuple[Band, ...], *, without: frozenset[str] = frozenset()
+) -> NDArray[np.int64]:
+    """`confusion` of all chips, one chip's logits in memory at a time; arguments as of `predict`."""
+    has = np.array([band.name not in without for band in bands])[:, None, None]
+    triples = zip(chips.images, chips.valid, chips.labels, strict=True)
+    parts = [
+        confusion(forward(network_input(image, valid & has, bands)[None]), label[None], valid[None])
+        for image, valid, label in triples
+    ]
+    matrix: NDArray[np.int64] = np.sum(parts, axis=0, dtype=np.int64)
+    return matrix
+
+
 def figures(matrix: NDArray[np.int64], scheme: ClassScheme) -> dict[str, Any]:
     """Overall accuracy, mean IoU, and per class pixels, IoU, F1, user's and producer's accuracy, to four digits.
 

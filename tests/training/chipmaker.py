@@ -99,5 +99,5 @@ def recipe() -> dict[str, Any]:
             "drop_optional": 0.25,
             "erase": 0.2,
         },
-        "fit": {"epochs": 1, "batch": 2, "lr": 0.003, "average": 0.5, "seed": 3},
+        "fit": {"epochs": 1, "batch": 2, "lr": 0.003, "average": 0.5, "seed": 3, "threads": 1},
     }

@@ -41,6 +41,7 @@ def test_paths_start_at_the_recipes_folder(tmp_path: Path) -> None:
         ("fit.epochs", 0, ["fit.epochs", "received 0"]),
         ("fit.loss", "mse", ["fit.loss", "mse"]),
         ("augment.zoom", [2.0, 1.0], ["augment", "zoom", "ascending"]),
+        ("augment.drop_bands", {"blue": 0.1}, ["augment.drop_bands", "blue"]),
         ("augment.crop", 30, ["network.stride", "30"]),
         ("bands.0.name", "swir16", ["bands", "swir16", "data.bands"]),
         ("classes.1.labels", [10], ["label value 10", "twice"]),

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from chipmaker import recipe, write_recipe, write_set
+from cli_kit import states
 
-from geoseg.errors import ConfigError, DeviceError, OutputExistsError
+from geoseg.errors import ConfigError, DeviceError, ModelOutputError, OutputExistsError
+from geoseg.io.record import verify_record
 from geoseg.model.build import build
 from geoseg.model.file import find_model, load_tensors, read_spec
 from geoseg.stories.train import TrainResult, train
@@ -15,6 +19,7 @@ from geoseg.training.chips import load_chips
 from geoseg.training.fit import fit, forward_of
 from geoseg.training.recipe import read_recipe
 from geoseg.training.score import confusion, figures, predict
+from geoseg.training.task import Task
 
 LANDCOVER = Path(__file__).parents[2] / "configs" / "train" / "landcover.yaml"
 
@@ -51,7 +56,7 @@ def test_network_rebuilt_from_the_file_gives_the_figures_of_its_spec(trained: tu
 def test_the_trained_network_and_the_rebuilt_one_are_exchangeable(trained: tuple[Path, TrainResult]) -> None:
     folder, result = trained
     plan = read_recipe(folder / "recipe.yaml")
-    network = fit(result.spec, load_chips(plan).split("train"), plan)
+    network = fit(result.spec, load_chips(plan).split("train"), plan).network
     rebuilt = build(result.spec)
     rebuilt.load_state_dict(network.state_dict())
     pixels = np.random.default_rng(0).normal(size=(1, 2, 64, 64)).astype(np.float32)
@@ -67,7 +72,7 @@ def test_same_seed_same_weights(trained: tuple[Path, TrainResult]) -> None:
     plan = read_recipe(folder / "recipe.yaml")
     other = plan.model_copy(update={"fit": plan.fit.model_copy(update={"seed": 4})})
     chips = load_chips(plan).split("train")
-    ours, theirs = (fit(result.spec, chips, p).state_dict() for p in (plan, other))
+    ours, theirs = (fit(result.spec, chips, p).network.state_dict() for p in (plan, other))
     assert any(not torch.equal(ours[name], theirs[name]) for name in ours)
     assert torch.equal(torch.random.get_rng_state(), state)  # and the caller's generator is left alone
 
@@ -92,14 +97,65 @@ def test_a_model_below_its_baseline_is_a_demonstration(tmp_path: Path) -> None:
     assert result.spec.metrics["baseline"]["name"] == "oracle"
 
 
-def test_existing_output_is_kept(trained: tuple[Path, TrainResult]) -> None:
+def test_existing_output_is_kept(trained: tuple[Path, TrainResult], tmp_path: Path) -> None:
     folder, result = trained
-    before = result.path.read_bytes()
-    with pytest.raises(OutputExistsError, match="--overwrite"):
-        train(folder / "recipe.yaml", result.path)
+    before = states(folder)
+    again = train(folder / "recipe.yaml", result.path)
+    assert again.up_to_date
+    assert again.spec == result.spec
+    write_set(tmp_path)
+    content = recipe()
+    content["fit"]["lr"] = 0.004
+    other = write_recipe(tmp_path, content)
+    with pytest.raises(OutputExistsError, match=r"weights\.recipe\.fit\.lr: 0\.003 → 0\.004.*--overwrite"):
+        train(other, result.path)
     with pytest.raises(OutputExistsError, match="folder does not exist"):
         train(folder / "recipe.yaml", folder / "nowhere" / "tiny.safetensors")
-    assert result.path.read_bytes() == before
+    assert states(folder) == before
+    foreign = tmp_path / "foreign.safetensors"
+    foreign.write_bytes(b"mine")
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        train(other, foreign)
+    assert foreign.read_bytes() == b"mine"
+
+
+def test_the_recipe_may_move_and_tells_no_path(trained: tuple[Path, TrainResult], tmp_path: Path) -> None:
+    """What counts is what its files hold."""
+    folder, result = trained
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(folder, moved)
+    assert train(moved / "recipe.yaml", moved / result.path.name).up_to_date
+    assert str(folder) not in (folder / "tiny.safetensors.json").read_text()
+    first, second, *_ = sorted((moved / "labels").iterdir())
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(OutputExistsError, match=r"weights\.data"):
+        train(moved / "recipe.yaml", moved / result.path.name)
+
+
+def test_beside_the_model_stand_log_and_pictures(trained: tuple[Path, TrainResult]) -> None:
+    folder, result = trained
+    names = {"tiny.safetensors", "tiny.train.csv", "tiny.curves.png", "tiny.confusion.png"}
+    assert verify_record(folder / "tiny.safetensors.json") == []
+    record = json.loads((folder / "tiny.safetensors.json").read_text())
+    assert {entry["name"] for entry in record["geoseg:files"]} == names
+    assert record["geoseg:metrics"]["held_out"] == result.spec.metrics["held_out"]
+    log = (folder / "tiny.train.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in log] == ["fit", "inner training places", "all training places"]
+    for name in names:
+        if name.endswith(".png"):
+            assert (folder / name).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_second_fit_ends_where_the_first_was_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = iter([0.2, 0.6, 0.3, 0.4, 0.9])
+    monkeypatch.setattr(Task, "_measured", lambda self: None if self.job.aside is None else next(told))
+    write_set(tmp_path)
+    content = recipe()
+    content["fit"] |= {"epochs": 5, "patience": 2, "measure_every": 1, "keep": "best"}
+    result = train(write_recipe(tmp_path, content), tmp_path / "tiny.safetensors")
+    fits = [line.split(",")[0] for line in (tmp_path / "tiny.train.csv").read_text().splitlines()[1:]]
+    assert fits == ["inner training places"] * 4 + ["all training places"] * 2
+    assert result.spec.metrics["epochs"] == 2
 
 
 def test_failure_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -108,6 +164,10 @@ def test_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     content["network"]["chip"] = 16  # no room for any margin
     before = {path.name for path in tmp_path.iterdir()}
     with pytest.raises(ConfigError, match="chips of 16 pixels"):
+        train(write_recipe(tmp_path, content), tmp_path / "tiny.safetensors")
+    content = recipe()
+    content["fit"] |= {"lr": 1e30, "epochs": 9}  # epochs of a recipe that must change are of no use
+    with pytest.raises(ModelOutputError, match=r"fit\.lr"):
         train(write_recipe(tmp_path, content), tmp_path / "tiny.safetensors")
     assert {path.name for path in tmp_path.iterdir()} == before
 

@@ -1,0 +1,271 @@
+"""Fitting: what is kept, when it stops, and that an interruption changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from builders import linear_spec
+from fit_kit import architecture, chip_set, fit_recipe, spec_of
+
+from geoseg.errors import ConfigError, DeviceError, ModelOutputError, OutputError, TemporaryError
+from geoseg.model import build as building
+from geoseg.model.spec import Architecture
+from geoseg.training import task
+from geoseg.training.fit import Fitted, fit, forward_of
+from geoseg.training.progress import EpochRow, Unwatched
+from geoseg.training.recipe import Recipe
+from geoseg.training.score import confusion_over, figures
+
+CHIPS, ASIDE = chip_set(6), chip_set(3, seed=9)
+DROPPING = architecture("deeplabv3plus", encoder_output_stride=16)  # has a dropout layer
+
+
+class Halt(Exception):  # noqa: N818 (it is none)
+    """Raised by a watcher in place of a crash."""
+
+
+class Stopping(Unwatched):
+    """Ends the fit after an epoch; remembers what it was told."""
+
+    def __init__(self, after: int | None = None) -> None:
+        self.after, self.rows, self.begun = after, [], []
+
+    def begin(self, label: str, epochs: int, done: int) -> None:
+        self.begun.append((label, epochs, done))
+
+    def epoch(self, row: EpochRow) -> None:
+        self.rows.append(row)
+        if row.epoch == self.after:
+            raise Halt
+
+
+def run(recipe: Recipe, path: Path | None = None, watcher: Stopping | None = None, **more: Any) -> Fitted:
+    more = {"aside": ASIDE} | more
+    return fit(spec_of(recipe), CHIPS, recipe, checkpoint=path, watcher=watcher, **more)
+
+
+def equal(ours: Fitted, theirs: Fitted) -> bool:
+    left, right = ours.network.state_dict(), theirs.network.state_dict()
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def assert_resumes(recipe: Recipe, path: Path, stops: tuple[int, ...]) -> None:
+    """Stopped after some epochs, again and again, the fit ends as if undisturbed."""
+    undisturbed = run(recipe)
+    for stop in stops:
+        with pytest.raises(Halt):
+            run(recipe, path, Stopping(stop))
+    last = Stopping()
+    resumed = run(recipe, path, last)
+    assert last.begun == [("train", recipe.fit.epochs, stops[-1])]
+    assert equal(resumed, undisturbed)
+    assert resumed.epochs == undisturbed.epochs
+    told = [(row.epoch, row.loss, row.lr, row.mean_iou) for row in resumed.rows]
+    assert told == [(row.epoch, row.loss, row.lr, row.mean_iou) for row in undisturbed.rows]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"average": 0.9},
+        {"keep": "best", "measure_every": 1, "average": 0.5},
+        {"schedule": "cosine", "precision": "bf16-mixed", "loss": "focal+dice"},
+        {"schedule": "poly", "patience": 3, "keep": "best", "readers": 2},
+    ],
+    ids=str,
+)
+def test_a_fit_that_was_interrupted_ends_with_the_same_bits(options, tmp_path) -> None:
+    recipe = fit_recipe(network=DROPPING, augment={"mix": 0.5, "rotate": 20}, epochs=5, **options)
+    assert_resumes(recipe, tmp_path / "fit.state", (1, 3))
+
+
+@pytest.mark.parametrize("forgotten", ["set_rng_state", "optimizer", "schedule", "average"])
+def test_the_law_of_resuming_fails_when_a_part_is_forgotten(forgotten, monkeypatch, tmp_path) -> None:
+    """The mutation: after an interruption one part of the state begins anew."""
+    restore = task.Task._restore
+
+    def forgetful(self: task.Task, state: Any) -> None:
+        if forgotten == "set_rng_state":
+            monkeypatch.setattr(torch, "set_rng_state", lambda _: None)
+        fresh = self._state(finished=False)
+        restore(self, state | ({} if forgotten == "set_rng_state" else {forgotten: fresh[forgotten]}))
+
+    monkeypatch.setattr(task.Task, "_restore", forgetful)
+    recipe = fit_recipe(network=DROPPING, epochs=3, average=0.9)
+    with pytest.raises((AssertionError, ValueError)):
+        assert_resumes(recipe, tmp_path / "fit.state", (1,))
+
+
+def test_a_finished_fit_is_read_and_not_repeated(tmp_path) -> None:
+    recipe, path = fit_recipe(average=0.5), tmp_path / "fit.state"
+    first, watcher = run(recipe, path), Stopping()
+    assert equal(run(recipe, path, watcher), first)
+    assert watcher.begun == watcher.rows == []
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path) -> None:
+    path = tmp_path / "fit.state"
+    run(fit_recipe(epochs=1), path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 :] = b""
+    path.write_bytes(content)
+    with pytest.raises(OutputError, match="--restart"):
+        run(fit_recipe(epochs=1), path)
+
+
+def test_reading_a_checkpoint_executes_nothing(tmp_path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "executed",))
+
+    torch.save({"rows": [], "network": Evil()}, tmp_path / "fit.state")
+    with pytest.raises(OutputError, match="damaged"):
+        run(fit_recipe(epochs=1), tmp_path / "fit.state")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_the_best_epoch_is_kept_and_the_figures_are_its_own() -> None:
+    recipe = fit_recipe(epochs=6, keep="best", measure_every=1, lr=0.02)
+    fitted = run(recipe)
+    measured = [row.mean_iou for row in fitted.rows]
+    assert measured[fitted.epochs - 1] == max(measured)
+    matrix = confusion_over(forward_of(fitted.network), ASIDE, spec_of(recipe).bands)
+    assert figures(matrix, spec_of(recipe).classes)["mean_iou"] == max(measured)
+
+
+def test_patience_ends_a_fit_that_gets_no_better(monkeypatch) -> None:
+    told = iter([0.1, 0.3, 0.2, 0.3, 0.1, 0.9, 0.9, 0.9])
+    monkeypatch.setattr(task.Task, "_measured", lambda _self: next(told))
+    fitted = run(fit_recipe(epochs=8, patience=3, measure_every=1, keep="best"))
+    assert (len(fitted.rows), fitted.epochs) == (5, 2)  # 0.3 once more is no better
+
+
+def test_measuring_leaves_the_training_alone() -> None:
+    often, never = run(fit_recipe(measure_every=1, average=0.5)), run(fit_recipe(average=0.5), aside=None)
+    assert equal(often, never)
+    assert [row.mean_iou for row in never.rows] == [None, None]
+    assert all(row.mean_iou is not None for row in often.rows)
+
+
+def test_it_is_measured_when_due_and_at_the_end() -> None:
+    fitted = run(fit_recipe(epochs=5, measure_every=2))
+    assert [row.epoch for row in fitted.rows if row.mean_iou is not None] == [2, 4, 5]
+
+
+def test_fewer_epochs_are_the_begin_of_all_of_them(tmp_path) -> None:
+    """The learning rate takes the same course, so that a fit can be repeated up to its best epoch."""
+    recipe = fit_recipe(epochs=4)
+    with pytest.raises(Halt):
+        run(recipe, tmp_path / "fit.state", Stopping(2))
+    state = torch.load(tmp_path / "fit.state", weights_only=True)["network"]
+    short = run(recipe, epochs=2).network.state_dict()
+    assert all(torch.equal(short[name], state[name]) for name in state)
+
+
+def test_the_average_is_what_is_kept() -> None:
+    """Decay 0.5 over steps w₁ … w₄ (batch 2 of 6 chips: 3 steps an epoch), the first one taken as it is."""
+    seen: list[torch.Tensor] = []
+    update = task.Task.on_train_batch_end
+
+    def spy(self: task.Task, *args: Any) -> None:
+        seen.append(next(self.model.parameters()).detach().clone())
+        update(self, *args)
+
+    recipe = fit_recipe(network=architecture("linear"), epochs=2, average=0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(task.Task, "on_train_batch_end", spy)
+        fitted = run(recipe)
+    expected = seen[0]
+    for weights in seen[1:]:
+        expected = 0.5 * expected + 0.5 * weights
+    torch.testing.assert_close(next(fitted.network.parameters()).detach(), expected)
+
+
+def test_a_diverging_fit_says_so() -> None:
+    recipe = fit_recipe(network=architecture("linear"), lr=1e30, epochs=4)
+    with pytest.raises(ModelOutputError, match=r"fit\.lr"):
+        run(recipe)
+
+
+@pytest.mark.parametrize("options", [{"device": "cuda:99"}, {"device": "tpu"}, {"device": "cuda", "devices": 99}])
+def test_absent_devices_are_an_error(options) -> None:
+    with pytest.raises(DeviceError, match=options["device"]):
+        run(fit_recipe(**options))
+
+
+def test_published_weights_are_asked_for_only_when_the_recipe_says_so(monkeypatch) -> None:
+    asked: list[Any] = []
+
+    def maker(name: str) -> Any:
+        def make(*, in_channels: int, classes: int, encoder_name: str, encoder_weights: str | None) -> torch.nn.Module:
+            asked.append((name, encoder_name, encoder_weights))
+            network = torch.nn.Conv2d(in_channels, classes, 1)
+            torch.nn.init.constant_(network.weight, 0.0 if encoder_weights is None else 7.0)
+            return network
+
+        return make
+
+    monkeypatch.setattr(building, "_maker", maker)
+    network = {"architecture": "unet", "encoder": "resnet18"}
+    begun = {}
+    for weights in (None, "imagenet"):
+        fitted = run(fit_recipe(network=network | {"encoder_weights": weights}, epochs=1, lr=1e-9, weight_decay=0))
+        begun[weights] = float(fitted.network.weight.detach().mean().round())
+    assert begun == {None: 0.0, "imagenet": 7.0}
+    assert ("unet", "resnet18", "imagenet") in asked
+    # A fit from scratch, and the network rebuilt for a checkpoint, ask for none.
+    assert asked.count(("unet", "resnet18", "imagenet")) == 1
+
+
+def test_weights_that_cannot_be_fetched_are_temporary_trouble(monkeypatch) -> None:
+    def maker(_name: str) -> Any:
+        def make(**_given: Any) -> torch.nn.Module:
+            raise ConnectionError("no route")
+
+        return make
+
+    spec = linear_spec(3, 2, architecture=Architecture(name="unet", encoder="resnet18"))
+    monkeypatch.setattr(building, "_maker", maker)
+    with pytest.raises(TemporaryError, match="no route"):
+        building.build(spec, encoder_weights="imagenet")
+    with pytest.raises(ConfigError, match="no encoder"):
+        building.build(linear_spec(3, 2), encoder_weights="imagenet")
+
+
+def test_class_shares_are_those_of_all_labels() -> None:
+    shares = task._shares(CHIPS, 3)
+    known = CHIPS.labels[CHIPS.labels != 255]
+    np.testing.assert_allclose(shares, [np.mean(known == number) for number in range(3)])
+
+
+def test_threads_are_the_recipes_and_the_callers_stay() -> None:
+    seen, before = [], torch.get_num_threads()
+
+    class Asking(Stopping):
+        def begin(self, label: str, epochs: int, done: int) -> None:
+            seen.append(torch.get_num_threads())
+            super().begin(label, epochs, done)
+
+    run(fit_recipe(epochs=1, threads=3, network=architecture("linear")), watcher=Asking())
+    run(fit_recipe(epochs=1, threads=None, network=architecture("linear")), watcher=Asking())
+    assert seen == [3, before]
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.slow
+def test_several_devices_share_the_steps_and_go_on(tmp_path) -> None:
+    """Two processes of this CPU in place of two GPUs: the same wiring, but for synchronized batch norms."""
+    recipe, path = fit_recipe(devices=2, epochs=4, average=0.5, keep="best", measure_every=1), tmp_path / "fit.state"
+    short = run(recipe, path, epochs=2)
+    assert len(short.rows) == 2
+    state = torch.load(path, weights_only=True)
+    torch.save(state | {"finished": False}, path)
+    fitted = run(recipe, path)
+    assert [row.epoch for row in fitted.rows] == [1, 2, 3, 4]
+    assert fitted.rows[:2] == short.rows
+    assert fitted.rows[-1].loss < fitted.rows[0].loss
+    assert fitted.epochs == max(fitted.rows, key=lambda row: row.mean_iou).epoch
