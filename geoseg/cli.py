@@ -11,6 +11,7 @@ import click
 from geoseg import __version__
 from geoseg.commands.models import models
 from geoseg.commands.stats import stats
+from geoseg.commands.train import train
 from geoseg.commands.vectorize import changed, vectorize
 from geoseg.door import SOME_FAILED_EXIT, Bar, Door, one_line, show
 from geoseg.errors import GeosegError, InputError, UsageError, without_secrets
@@ -149,23 +150,6 @@ def doctor(as_json: bool, quiet: bool, debug: bool) -> None:  # noqa: ARG001
     raise SystemExit(0 if report.ok else 69)
 
 
-@main.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("-o", "--out", "output", required=True, type=click.Path(path_type=Path), help="Model file to write.")
-@with_options(OUTPUT, COMMON)
-def train(recipe: Path, output: Path, as_json: bool, quiet: bool, **params: Any) -> None:  # noqa: ARG001
-    """Training recipe (YAML) → model file."""
-    from geoseg.stories.train import train as story
-
-    result = story(recipe, output, overwrite=bool(params["output__overwrite"]))
-    held_out = result.spec.metrics.get("held_out", {})
-    show(
-        lambda: {"model": str(result.path), "seconds": result.seconds, "metrics": result.spec.metrics},
-        lambda: [f"{result.path} written in {result.seconds:.0f} s", f"held out: {held_out}"],
-        as_json=as_json,
-    )
-
-
 def _settings(params: dict[str, Any]) -> RunSettings:
     base = None
     if params.get("config") is not None:
@@ -245,4 +229,5 @@ def _report(
 
 main.add_command(models)
 main.add_command(stats)
+main.add_command(train)
 main.add_command(vectorize)

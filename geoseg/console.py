@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
@@ -186,6 +186,13 @@ def summary_table(
     return "\n".join([*lines, *(_row(row, widths) for row in below)])
 
 
+def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table: the first column to the left, others to the right."""
+    widths = [max(map(_cells, column)) for column in zip(head, *rows, strict=True)]
+    cells = [tuple(row) for row in (head, ["─" * width for width in widths], *rows)]
+    return [_row(row, widths) for row in cells]
+
+
 def seam_line(seam: Seam) -> str:
     """How much neighboring chips disagree, in a sentence."""
 
@@ -200,7 +207,7 @@ def _line(name: str, hectares: float, whole: float) -> tuple[str, str, str]:
     return name, format_hectares(hectares), format_share(hectares / whole if whole else 0.0)
 
 
-def _row(row: tuple[str, str, str], widths: list[int]) -> str:
+def _row(row: tuple[str, ...], widths: list[int]) -> str:
     name, *numbers = row
     padded = [name + " " * (widths[0] - _cells(name))]
     padded += [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True)]

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from geoseg.training.chips import IGNORE
-from geoseg.training.recipe import AugmentRecipe, BandRecipe
+from geoseg.training.recipe_data import BandRecipe
+from geoseg.training.recipe_fit import AugmentRecipe
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -55,18 +55,24 @@ def confusion(logits: NDArray[np.float32], labels: NDArray[np.uint8], valid: NDA
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 
-def figures(matrix: NDArray[np.int64], scheme: ClassScheme) -> dict[str, Any]:
+def figures(
+    matrix: NDArray[np.int64], scheme: ClassScheme, not_assessable: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Overall accuracy, mean IoU, and per class pixels, IoU, F1, user's and producer's accuracy.
 
-    A ratio without pixels (a class that neither occurs nor is predicted) is None and not in the mean.
+    A ratio without pixels (a class that neither occurs nor is predicted) is None and not in the mean; so are all
+    ratios of a class that is not assessable. Its pixels are real, and count in the overall accuracy and where other
+    classes were told for them.
 
     Args:
         matrix: counts (true class, predicted class).
         scheme: names the classes.
+        not_assessable: class name → why no figure of it means anything.
     """
+    why = not_assessable or {}
     hits = np.diag(matrix)
     true, told = matrix.sum(axis=1), matrix.sum(axis=0)
-    per_class = {
+    per_class: dict[str, dict[str, Any]] = {
         name: {
             "pixels": int(true[i]),
             "iou": _ratio(hits[i], true[i] + told[i] - hits[i]),
@@ -76,6 +82,9 @@ def figures(matrix: NDArray[np.int64], scheme: ClassScheme) -> dict[str, Any]:
         }
         for i, name in enumerate(scheme.names)
     }
+    for name in why:
+        per_class[name] = {**dict.fromkeys(per_class[name]), "pixels": per_class[name]["pixels"]}
+        per_class[name]["not_assessable"] = why[name]
     known = [row["iou"] for row in per_class.values() if row["iou"] is not None]
     return {
         "overall_accuracy": _ratio(hits.sum(), matrix.sum()),

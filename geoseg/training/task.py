@@ -19,7 +19,7 @@ from geoseg.errors import ModelOutputError
 from geoseg.model.build import build
 from geoseg.model.spec import ModelSpec
 from geoseg.training.chips import IGNORE
-from geoseg.training.recipe import FitRecipe
+from geoseg.training.recipe_fit import FitRecipe
 
 _log = logging.getLogger(__name__)
 

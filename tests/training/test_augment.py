@@ -6,7 +6,8 @@ import torch
 
 from geoseg.training.augment import Sample, geometric, lose, radiometric
 from geoseg.training.chips import IGNORE
-from geoseg.training.recipe import AugmentRecipe, BandRecipe
+from geoseg.training.recipe_data import BandRecipe
+from geoseg.training.recipe_fit import AugmentRecipe
 
 SIDE, CELL = 64, 16
 BANDS = (BandRecipe(name="blue", haze=0.08), BandRecipe(name="swir16", haze=0.01, optional=True))

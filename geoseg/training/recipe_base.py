@@ -1,0 +1,16 @@
+"""What all parts of a training recipe share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Frozen(BaseModel):
+    """A part of a recipe: unknown keys are errors, values stay."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
