@@ -14,6 +14,7 @@ from geoseg.commands.models import models
 from geoseg.commands.sample import sample
 from geoseg.commands.stats import stats
 from geoseg.commands.suggest import suggest
+from geoseg.commands.train import train
 from geoseg.commands.vectorize import changed, vectorize
 from geoseg.door import SOME_FAILED_EXIT, Bar, Door, one_line, show
 from geoseg.errors import GeosegError, InputError, UsageError, without_secrets
@@ -152,28 +153,6 @@ def doctor(as_json: bool, quiet: bool, debug: bool) -> None:  # noqa: ARG001
     raise SystemExit(0 if report.ok else 69)
 
 
-@main.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("-o", "--out", "output", required=True, type=click.Path(path_type=Path), help="Model file to write.")
-@with_options(OUTPUT, COMMON)
-def train(recipe: Path, output: Path, as_json: bool, quiet: bool, **params: Any) -> None:
-    """Training recipe (YAML) → model file."""
-    from geoseg.stories.train import train as story
-    from geoseg.training.progress import FitProgress, figures_table
-
-    bar, chosen = FitProgress(quiet=quiet), ("overwrite", "restart", "break_lock")
-    try:
-        result = story(recipe, output, watcher=bar, **{name: bool(params[f"output__{name}"]) for name in chosen})
-    finally:
-        bar.close()
-    ended = "up to date" if result.up_to_date else f"written in {result.seconds:.0f} s"
-    show(
-        lambda: {"model": str(result.path), "seconds": result.seconds, "metrics": result.spec.metrics},
-        lambda: ["held out:", *figures_table(result.spec.metrics["held_out"]), f"{ended}: {result.path}"],
-        as_json=as_json,
-    )
-
-
 def _settings(params: dict[str, Any]) -> RunSettings:
     base = None
     if params.get("config") is not None:
@@ -256,4 +235,5 @@ main.add_command(models)
 main.add_command(sample)
 main.add_command(stats)
 main.add_command(suggest)
+main.add_command(train)
 main.add_command(vectorize)

@@ -60,3 +60,15 @@ def load_yaml(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise ConfigError(f"{what} {path} must be a mapping of keys to values, not {type(loaded).__name__}.")
     return loaded
+
+
+def yaml_text(content: dict[str, Any]) -> str:
+    """A mapping as YAML that `load_yaml` reads: keys in their order, short lists on one line."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML without anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 (PyYAML's)
+        return True

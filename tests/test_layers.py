@@ -64,6 +64,9 @@ ROOMS = (
     Room("geoseg.strict_yaml", 2, "yaml"),
     Room("geoseg.products.*", 2, f"{WORDS} rasterio pydantic"),
     Room("geoseg.training.recipe*", 2, "pydantic"),  # the training settings' own YAML
+    Room("geoseg.training.label_check", 2, f"{WORDS} shapely"),
+    Room("geoseg.training.label_sources", 2, f"{WORDS} shapely"),
+    Room("geoseg.training.leaks", 2, f"{WORDS} shapely"),
     Room("geoseg.training.*", 2, f"{WORDS} {NETWORKS} lightning"),
     Room("geoseg.tiling.*", 2, f"{WORDS} dask distributed dask_jobqueue"),
     Room("geoseg.picture", 2, f"{WORDS} PIL"),

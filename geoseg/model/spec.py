@@ -105,7 +105,8 @@ class ModelSpec:
     demonstration: bool = False
     """True when the model is not good enough for reporting; `run` then says so."""
     training_data: tuple[dict[str, Any], ...] = ()
-    """For each data set: name, license, attribution; where known footprints, [west, south, east, north] each."""
+    """For each data set: name, license, attribution; where known scenes (files, checksums) and footprints
+    ([west, south, east, north] in EPSG:4326, one a block)."""
     metrics: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
 

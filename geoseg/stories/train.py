@@ -19,7 +19,8 @@ from geoseg.io.posix import disk_errors
 from geoseg.io.publish import Publication
 from geoseg.model.file import as_stored, check_output, read_spec, save_model
 from geoseg.model.spec import ModelSpec
-from geoseg.training.chips import ChipSet, fit_bands, inner_split, load_chips
+from geoseg.training.chips import ChipSet, fit_bands, inner_split
+from geoseg.training.data import TrainingData, load_data
 from geoseg.training.margin import MarginReport, measure_margin, mosaic
 from geoseg.training.progress import EpochRow, FitWatcher, Unwatched, write_log
 from geoseg.training.recipe import Recipe, read_recipe
@@ -52,6 +53,7 @@ class _Work:
     """What the stages of one training share."""
 
     plan: Recipe
+    data: TrainingData
     output: Path
     publication: Publication
     watcher: FitWatcher
@@ -93,7 +95,7 @@ def train(
 
     Raises:
         InputMissingError: recipe, index or a chip is missing.
-        InputError: chips that cannot be used.
+        InputError: images, labels or chips that cannot be used.
         ConfigError: the recipe is invalid or does not fit the data.
         OutputExistsError: the output exists, is locked, its folder does not exist, or interrupted work of another
             recipe or other data lies there.
@@ -106,10 +108,10 @@ def train(
     plan = read_recipe(recipe)
     record = f"{output.name}.json"
     check_output(output, overwrite=True)  # what stands there is judged below: it may be debris of an interrupted run
-    chips = load_chips(plan)
-    training, held_out = chips.split("train"), chips.split("val")
-    spec = _draft(plan, training)
-    weights = fit_key(plan, chips)
+    data = load_data(plan, output.parent, watcher)
+    training, held_out = data.chips.split("train"), data.chips.part("val")
+    spec = _draft(plan, training, data)
+    weights = fit_key(plan, data.chips)
     with Publication(
         output.parent,
         record,
@@ -124,7 +126,7 @@ def train(
             return TrainResult(output, read_spec(output), time.monotonic() - start, up_to_date=True)
         watcher.note(f"{len(training)} chips to train on, {len(held_out)} held out")
         with _hopeless_goes(publication):
-            spec = _train(_Work(plan, output, publication, watcher), spec, training, held_out)
+            spec = _train(_Work(plan, data, output, publication, watcher), spec, training, held_out)
         publication.commit(lambda _files: {"geoseg:metrics": spec.metrics})
     return TrainResult(output, spec, time.monotonic() - start)
 
@@ -146,14 +148,14 @@ def _hopeless_goes(publication: Publication) -> Iterator[None]:
 def _train(work: _Work, spec: ModelSpec, training: ChipSet, held_out: ChipSet) -> ModelSpec:
     """Both fits, everything measured, all files staged."""
     spec, inner = _calibrate(work, spec, training)
-    whole = work.fit(ALL, spec, training, epochs=inner.epochs)
+    whole = work.fit(ALL, spec, training, epochs=None if inner is None else inner.epochs)
     # What is measured are the weights as stored, in half precision.
     whole.network.load_state_dict(as_stored(whole.network.state_dict()))
     work.watcher.note("measuring margin and held-out figures")
-    spec, matrix = _measure(work.plan, spec, whole, training, held_out)
+    spec, matrix = _measure(work, spec, whole, training, held_out)
     model, log, curves, confused = map(work.publication.stage, _names(work.output))
     save_model(model, whole.network.state_dict(), spec)
-    fits = {INNER: inner.rows, ALL: whole.rows}
+    fits = {ALL: whole.rows} if inner is None else {INNER: inner.rows, ALL: whole.rows}
     with disk_errors("training log", log):
         write_log(log, fits)
         _draw_curves(fits, spec.name, curves)
@@ -161,7 +163,7 @@ def _train(work: _Work, spec: ModelSpec, training: ChipSet, held_out: ChipSet) -
     return spec
 
 
-def _draft(plan: Recipe, training: ChipSet) -> ModelSpec:
+def _draft(plan: Recipe, training: ChipSet, data: TrainingData) -> ModelSpec:
     """The spec as far as it is known before training; margin and temperature are measured later."""
     model = plan.model
     return ModelSpec(
@@ -178,27 +180,38 @@ def _draft(plan: Recipe, training: ChipSet) -> ModelSpec:
         margin=0,
         default_mmu=model.default_mmu,
         purpose=model.purpose,
-        training_data=tuple(source.model_dump(exclude_none=True) for source in model.training_data),
+        unit=model.unit,
+        training_data=data.sources,
     )
 
 
-def _calibrate(work: _Work, spec: ModelSpec, training: ChipSet) -> tuple[ModelSpec, Fitted]:
-    """Temperature and inner figures, from a network that has not seen the places it is judged on."""
+def _calibrate(work: _Work, spec: ModelSpec, training: ChipSet) -> tuple[ModelSpec, Fitted | None]:
+    """Temperature and inner figures, from a network that has not seen the places it is judged on.
+
+    Returns:
+        the spec, and that network; None where no place can be spared for it.
+    """
     from geoseg.training.fit import forward_of
 
     options = work.plan.fit
-    inner, aside = inner_split(training, options.inner_share, options.seed)
+    parts = inner_split(training, options.inner_share, options.seed)
+    if parts is None:
+        why = "no place can be set aside without a class's last labels"
+        work.watcher.note(f"{why}: scores are not calibrated")
+        return replace(spec, metrics={"inner": None, "temperature": f"not fitted: {why}"}), None
+    inner, aside = parts
     work.watcher.note(f"{len(aside)} of {len(training)} training chips are set aside in the first of two fits")
     fitted = work.fit(INNER, spec, inner, aside=aside)
     forward = forward_of(fitted.network)
     _margin(forward, inner, spec)  # a chip too small for any margin is refused here, not after the second fit
     temperature = fit_temperature(predict(forward, aside, spec.bands), aside.labels, seed=options.seed)
-    metrics = {"inner": figures(confusion_over(forward, aside, spec.bands), spec.classes), "epochs": fitted.epochs}
+    found = figures(confusion_over(forward, aside, spec.bands), spec.classes, work.data.not_assessable)
+    metrics = {"inner": found, "epochs": fitted.epochs}
     return replace(spec, temperature=temperature, metrics=metrics), fitted
 
 
 def _measure(
-    plan: Recipe, spec: ModelSpec, fitted: Fitted, training: ChipSet, held_out: ChipSet
+    work: _Work, spec: ModelSpec, fitted: Fitted, training: ChipSet, held_out: ChipSet
 ) -> tuple[ModelSpec, NDArray[np.int64]]:
     """Margin on training pixels, figures on the held-out places, and the verdict beside the baseline.
 
@@ -207,25 +220,36 @@ def _measure(
     """
     from geoseg.training.fit import forward_of
 
-    forward = forward_of(fitted.network)
+    forward, unassessed = forward_of(fitted.network), work.data.not_assessable
     report = _margin(forward, training, spec)
-    matrix = confusion_over(forward, held_out, spec.bands)
+    matrix = _confusion(forward, held_out, spec)
     metrics: dict[str, Any] = {
         **spec.metrics,
         "margin_disagreement": {str(margin): round(share, 6) for margin, share in report.disagreement.items()},
-        "split": "by place: no held-out chip shares ground with a training chip",
+        "split": work.data.split,
         "chips": {"train": len(training), "held_out": len(held_out)},
-        "held_out": figures(matrix, spec.classes),
+        "held_out": figures(matrix, spec.classes, unassessed),
     }
     missing = frozenset(band.name for band in spec.bands if band.optional)
     if missing:
-        without = confusion_over(forward, held_out, spec.bands, without=missing)
-        metrics[f"held_out_without_{'_'.join(sorted(missing))}"] = figures(without, spec.classes)
-    baseline, demonstration = plan.model.baseline, plan.model.demonstration
+        without = _confusion(forward, held_out, spec, missing)
+        metrics[f"held_out_without_{'_'.join(sorted(missing))}"] = figures(without, spec.classes, unassessed)
+    baseline, demonstration = work.plan.model.baseline, work.plan.model.demonstration
     if baseline is not None:
         metrics["baseline"] = baseline.model_dump()
         demonstration |= (metrics["held_out"]["mean_iou"] or 0.0) <= baseline.mean_iou
+    # What nothing could be measured of is not for reporting either.
+    demonstration |= metrics["held_out"]["mean_iou"] is None
     return replace(spec, margin=report.margin, metrics=metrics, demonstration=demonstration), matrix
+
+
+def _confusion(
+    forward: Forward, chips: ChipSet, spec: ModelSpec, without: frozenset[str] = frozenset()
+) -> NDArray[np.int64]:
+    """Pixels by (true class, predicted class), of which there may be none."""
+    if not len(chips):
+        return np.zeros((len(spec.classes),) * 2, np.int64)
+    return confusion_over(forward, chips, spec.bands, without=without)
 
 
 def _margin(forward: Forward, chips: ChipSet, spec: ModelSpec) -> MarginReport:

@@ -14,10 +14,14 @@ from geoseg.io.plain import read_plain
 from geoseg.model.normalize import reflectance
 from geoseg.model.spec import Band
 from geoseg.training.recipe import Recipe
+from geoseg.training.recipe_data import DataRecipe, LabelValue
+from geoseg.training.store import rows as some_rows
 
 IGNORE = 255
 """Class index of pixels that are neither trained on nor counted."""
 _COLUMNS = ("file", "split", "place_group")
+MOST_PIXELS = 50_000_000
+"""Training pixels, about, that statistics are made from."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class ChipSet:
     splits: tuple[str, ...]
     places: tuple[str, ...]
     """Chips with equal place share ground and never part."""
+    scratch: Path | None = None
+    """Folder for what memory should not hold; None: memory holds all."""
 
     def __post_init__(self) -> None:
         shape = (self.images.shape[0], *self.images.shape[2:])
@@ -48,11 +54,12 @@ class ChipSet:
         """The chips where `chosen` (chip,) is True."""
         numbers = np.flatnonzero(chosen)
         return ChipSet(
-            self.images[numbers],
-            self.valid[numbers],
-            self.labels[numbers],
+            some_rows(self.images, numbers, self.scratch),
+            some_rows(self.valid, numbers, self.scratch),
+            some_rows(self.labels, numbers, self.scratch),
             tuple(self.splits[i] for i in numbers),
             tuple(self.places[i] for i in numbers),
+            self.scratch,
         )
 
     def split(self, name: str) -> ChipSet:
@@ -61,24 +68,32 @@ class ChipSet:
         Raises:
             ConfigError: there are none.
         """
-        chosen = np.array([split == name for split in self.splits])
-        if not chosen.any():
-            raise ConfigError(f"the index lists no chip with split {name!r}; it needs both train and val.")
-        return self.pick(chosen)
+        chosen = self.part(name)
+        if not len(chosen):
+            raise ConfigError(f"the data have no chip with split {name!r}; training needs both train and val.")
+        return chosen
+
+    def part(self, name: str) -> ChipSet:
+        """The chips of one split, of which there may be none."""
+        return self.pick(np.array([split == name for split in self.splits], bool))
 
 
 def load_chips(recipe: Recipe) -> ChipSet:
-    """All chips of a recipe.
+    """All chips of a recipe whose data are chips.
 
     Raises:
         InputMissingError: index or chip missing.
         InputError: chips of different sizes, a wrong number of bands, an unreadable file.
         ConfigError: a column is missing, a place in both splits, a label value that the recipe does not name.
+        TypeError: the recipe's data are scenes.
     """
-    rows = _read_index(recipe.data.index)
+    data = recipe.data
+    if not isinstance(data, DataRecipe):
+        raise TypeError("the recipe's data are scenes; `geoseg.training.data.load_data` takes both.")
+    rows = _read_index(data.index)
     table = _label_table(recipe)
-    order = [recipe.data.bands.index(band.name) for band in recipe.bands]
-    loaded = [_load(recipe, row["file"], order, table) for row in rows]
+    order = [data.bands.index(band.name) for band in recipe.bands]
+    loaded = [_load(data, row["file"], order, table) for row in rows]
     sizes = {label.shape for *_, label in loaded}
     if len(sizes) > 1:
         raise InputError(f"training chips have different sizes {sorted(sizes)}; cut them to one (rows, columns).")
@@ -86,23 +101,28 @@ def load_chips(recipe: Recipe) -> ChipSet:
     return ChipSet(images, valid, labels, tuple(r["split"] for r in rows), tuple(r["place_group"] for r in rows))
 
 
-def inner_split(chips: ChipSet, share: float, seed: int) -> tuple[ChipSet, ChipSet]:
-    """Part by place: (training chips, at least `share` of the chips to validate on).
+def inner_split(chips: ChipSet, share: float, seed: int) -> tuple[ChipSet, ChipSet] | None:
+    """Part by place: (training chips, at least `share` of the chips to validate on, if places allow).
 
-    Raises:
-        ConfigError: fewer than two places.
+    Returns:
+        None when no place can be set aside without taking a class's last labels from the rest.
     """
     places = sorted(set(chips.places))
-    if len(places) < 2:
-        raise ConfigError(f"training chips come from {len(places)} place; at least 2 are needed to set one aside.")
-    order = np.random.default_rng(seed).permutation(len(places))
-    aside: set[str] = set()
-    for number in order[:-1]:
-        if sum(place in aside for place in chips.places) >= share * len(chips):
+    of_chip = np.searchsorted(places, chips.places)
+    there = np.zeros((len(places), IGNORE + 1), bool)
+    for place, labels in zip(of_chip.tolist(), chips.labels, strict=True):
+        there[place, np.unique(labels)] = True
+    there[:, IGNORE] = False
+    aside = np.zeros(len(places), bool)
+    for number in np.random.default_rng(seed).permutation(len(places)).tolist():
+        if aside[of_chip].sum() >= share * len(chips):
             break
-        aside.add(places[number])
-    held = np.array([place in aside for place in chips.places])
-    return chips.pick(~held), chips.pick(held)
+        rest = ~aside
+        rest[number] = False
+        if (there[rest].any(axis=0) | ~there.any(axis=0)).all() and rest.any():
+            aside[number] = True
+    held = aside[of_chip]
+    return (chips.pick(~held), chips.pick(held)) if held.any() else None
 
 
 def fit_bands(chips: ChipSet, recipe: Recipe) -> tuple[Band, ...]:
@@ -116,9 +136,11 @@ def fit_bands(chips: ChipSet, recipe: Recipe) -> tuple[Band, ...]:
     used = chips.valid & (chips.labels != IGNORE)
     if not used.any():
         raise InputError("no training pixel is both valid and labeled; check nodata, classes and ignore.")
+    # Of more pixels than anyone needs for a mean, those of every n-th chip.
+    step = -(-int(used.sum()) // MOST_PIXELS)
     bands = []
     for number, band in enumerate(recipe.bands):
-        values = chips.images[:, number][used].astype(np.float64)
+        values = chips.images[::step, number][used[::step]].astype(np.float64)
         if values.std() == 0:
             raise InputError(f"band {band.name!r} is {values[0]:g} in every training pixel; check data.bands.")
         low, middle, high = np.quantile(values, (0.01, 0.5, 0.99))
@@ -157,26 +179,38 @@ def _read_index(path: Path) -> list[dict[str, str]]:
 def _label_table(recipe: Recipe) -> NDArray[np.int16]:
     """(65536,) label value → class index, `IGNORE`, or -1 for values that the recipe does not name."""
     table = np.full(65536, -1, np.int16)
-    table[list(recipe.ignore)] = IGNORE
+    table[_codes(recipe.ignore)] = IGNORE
     for index, row in enumerate(recipe.classes):
-        table[list(row.labels)] = index
+        table[_codes(row.labels)] = index
     return table
 
 
+def _codes(values: tuple[LabelValue, ...]) -> list[int]:
+    """Values that chips can hold.
+
+    Raises:
+        ConfigError: another one.
+    """
+    wrong = [value for value in values if not str(value).isdigit() or int(value) > 65535]
+    if wrong:
+        raise ConfigError(f"label value {wrong[0]!r} cannot occur in chips, which hold codes 0…65535.")
+    return [int(value) for value in values]
+
+
 def _load(
-    recipe: Recipe, name: str, order: list[int], table: NDArray[np.int16]
+    data: DataRecipe, name: str, order: list[int], table: NDArray[np.int16]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.uint8]]:
-    data, usable = read_plain(recipe.data.images / name, nodata=recipe.data.nodata)
-    if len(data) != len(recipe.data.bands):
-        raise InputError(f"{name} has {len(data)} bands, data.bands names {len(recipe.data.bands)}.")
-    stored, _ = read_plain(recipe.data.labels / name)
-    if stored.shape[1:] != data.shape[1:] or stored.dtype.kind not in "iu" or stored.min() < 0:
-        raise InputError(f"label {name} ({stored.dtype}, {stored.shape[1:]}) does not fit image {data.shape[1:]}.")
+    pixels, usable = read_plain(data.images / name, nodata=data.nodata)
+    if len(pixels) != len(data.bands):
+        raise InputError(f"{name} has {len(pixels)} bands, data.bands names {len(data.bands)}.")
+    stored, _ = read_plain(data.labels / name)
+    if stored.shape[1:] != pixels.shape[1:] or stored.dtype.kind not in "iu" or stored.min() < 0:
+        raise InputError(f"label {name} ({stored.dtype}, {stored.shape[1:]}) does not fit image {pixels.shape[1:]}.")
     label = table[stored[0]]
     if (label < 0).any():
         value = int(stored[0][label < 0][0])
         raise ConfigError(f"label {name} holds {value}, which is neither in classes nor in ignore.")
     valid: NDArray[np.bool_] = np.all(usable[order], axis=0)
-    scale, offset = [recipe.data.scale] * len(order), [recipe.data.offset] * len(order)
-    image = np.where(valid, reflectance(data[order], scale, offset), np.float32(0))
+    scale, offset = [data.scale] * len(order), [data.offset] * len(order)
+    image = np.where(valid, reflectance(pixels[order], scale, offset), np.float32(0))
     return image, valid, np.where(valid, label, IGNORE).astype(np.uint8)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from geoseg.console import DrawnBar, format_duration, warn
+from geoseg.console import DrawnBar, aligned, format_duration, warn
 
 
 @dataclass(frozen=True)
@@ -138,16 +138,8 @@ def figures_table(figures: Mapping[str, Any]) -> list[str]:
     rows = [
         (name, f"{row['pixels']:,}", *(_ratio(row[key]) for key in keys)) for name, row in figures["classes"].items()
     ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    rule = "  ".join("─" * width for width in widths)
-    table = [_row(head, widths), rule, *(_row(row, widths) for row in rows), rule]
     whole = f"mean IoU {_ratio(figures['mean_iou'])}, overall accuracy {_ratio(figures['overall_accuracy'])}"
-    return [*table, whole]
-
-
-def _row(row: Sequence[str], widths: Sequence[int]) -> str:
-    name, *numbers = row
-    return "  ".join([name.ljust(widths[0]), *(n.rjust(w) for n, w in zip(numbers, widths[1:], strict=True))]).rstrip()
+    return [aligned(head, rows), whole]
 
 
 def _ratio(value: float | None) -> str:

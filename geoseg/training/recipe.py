@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from geoseg.classes import ClassScheme, LandClass, parse_color
 from geoseg.errors import ConfigError
 from geoseg.model.spec import Architecture
 from geoseg.strict_yaml import load_yaml
 from geoseg.training.recipe_base import Frozen, Positive, Share
-from geoseg.training.recipe_data import BandRecipe, ClassRecipe, DataRecipe
+from geoseg.training.recipe_data import BandRecipe, ClassRecipe, DataRecipe, LabelValue, SceneData
 from geoseg.training.recipe_fit import AugmentRecipe, FitRecipe, NetworkRecipe
+
+MAX_CLASSES = 254
+"""Class indices of labels are 8 bits, the last of which says "not known"."""
 
 
 class SourceRecipe(Frozen):
@@ -42,6 +47,8 @@ class ModelRecipe(Frozen):
     attribution: str
     purpose: str
     gsd_m: tuple[Positive, Positive]
+    unit: Literal["reflectance", "dn"] = "reflectance"
+    """What the images' numbers are once they were read."""
     default_mmu: str | None = None
     training_data: tuple[SourceRecipe, ...]
     demonstration: bool = False
@@ -49,14 +56,22 @@ class ModelRecipe(Frozen):
     baseline: BaselineRecipe | None = None
 
 
+def _kind(data: Any) -> str:
+    given = data if isinstance(data, Mapping) else vars(data) if isinstance(data, DataRecipe | SceneData) else {}
+    return "scenes" if "scenes" in given else "chips"
+
+
+AnyData = Annotated[Annotated[DataRecipe, Tag("chips")] | Annotated[SceneData, Tag("scenes")], Discriminator(_kind)]
+
+
 class Recipe(Frozen):
     """Everything that `geoseg train` needs besides the output path."""
 
     model: ModelRecipe
-    data: DataRecipe
+    data: AnyData
     bands: tuple[BandRecipe, ...]
     classes: tuple[ClassRecipe, ...]
-    ignore: tuple[int, ...] = (255,)
+    ignore: tuple[LabelValue, ...] = (255,)
     """Label values that are neither trained on nor counted."""
     network: NetworkRecipe
     augment: AugmentRecipe = AugmentRecipe()
@@ -64,18 +79,23 @@ class Recipe(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
-        missing = [band.name for band in self.bands if band.name not in self.data.bands]
-        if missing:
-            raise ValueError(f"bands: {missing[0]!r} is not among data.bands {list(self.data.bands)}")
+        if isinstance(self.data, DataRecipe):
+            missing = [band.name for band in self.bands if band.name not in self.data.bands]
+            if missing:
+                raise ValueError(f"bands: {missing[0]!r} is not among data.bands {list(self.data.bands)}")
+        else:
+            self._check_scenes(self.data)
         unknown = sorted(set(self.augment.drop_bands) - {band.name for band in self.bands})
         if unknown:
             raise ValueError(
                 f"augment.drop_bands: {unknown[0]!r} is not among bands {[band.name for band in self.bands]}"
             )
-        claimed = [value for row in self.classes for value in row.labels] + list(self.ignore)
+        claimed = [str(value) for row in self.classes for value in row.labels] + [str(value) for value in self.ignore]
         twice = sorted({value for value in claimed if claimed.count(value) > 1})
         if twice:
             raise ValueError(f"classes: label value {twice[0]} is used twice")
+        if len(self.classes) > MAX_CLASSES:
+            raise ValueError(f"classes: {len(self.classes)} are more than the {MAX_CLASSES} that can be trained")
         if self.augment.crop % self.network.stride or self.network.chip % self.network.stride:
             raise ValueError(
                 f"network.stride: {self.network.stride} divides augment.crop {self.augment.crop} "
@@ -83,6 +103,16 @@ class Recipe(Frozen):
             )
         self.scheme()
         return self
+
+    def _check_scenes(self, data: SceneData) -> None:
+        if data.chip % self.network.stride:
+            raise ValueError(f"data.chip: {data.chip} is not a multiple of network.stride {self.network.stride}")
+        known = [source.name for source in self.model.training_data]
+        if not known:
+            raise ValueError("model.training_data: is empty; it must credit the scenes and their labels")
+        unknown = [scene.source for scene in data.scenes if scene.source not in {None, *known}]
+        if unknown:
+            raise ValueError(f"data.scenes: source {unknown[0]!r} is not among model.training_data {known}")
 
     def scheme(self) -> ClassScheme:
         """The model's classes, in recipe order."""
@@ -101,23 +131,35 @@ def read_recipe(path: Path) -> Recipe:
         ConfigError: not YAML, an unknown, missing or repeated key, a value out of range; one line
             with file, key and value.
     """
-    raw = load_yaml(path, "recipe")
+    return recipe_of(load_yaml(path, "recipe"), path)
+
+
+def recipe_of(content: Mapping[str, Any], path: Path) -> Recipe:
+    """What `read_recipe` makes of a file's content.
+
+    Raises:
+        ConfigError: see `read_recipe`.
+    """
     try:
-        recipe = Recipe.model_validate(raw)
+        recipe = Recipe.model_validate(content)
     except ValidationError as error:
         raise ConfigError(f"recipe {path}: {_first(error)}") from error
     except ConfigError as error:
         raise ConfigError(f"recipe {path}: {error}") from error
-    folder = path.resolve().parent
-    paths = {key: folder / getattr(recipe.data, key) for key in ("images", "labels", "index")}
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update=paths)})
+    folder, start = path.resolve().parent, recipe.fit.start
+    if start is not None and start.endswith(".safetensors"):  # else it is the name of a model
+        start = str(folder / start)
+    fit = recipe.fit.model_copy(update={"start": start})
+    return recipe.model_copy(update={"data": recipe.data.under(folder), "fit": fit})
 
 
 def _first(error: ValidationError) -> str:
     """The first problem in one line: key, what is wrong, value received."""
     problems = error.errors()
     first = problems[0]
-    key = ".".join(map(str, first["loc"])) or "recipe"
+    # Between data and its keys pydantic tells which of the two kinds it took them for.
+    loc = first["loc"][:1] + first["loc"][2:] if first["loc"][:1] == ("data",) else first["loc"]
+    key = ".".join(map(str, loc)) or "recipe"
     what = first["msg"].removeprefix("Value error, ")
     value = "" if first["type"] in {"missing", "value_error"} else f" (received {first['input']!r})"
     more = f"; {len(problems) - 1} more" if len(problems) > 1 else ""

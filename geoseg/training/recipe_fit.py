@@ -134,6 +134,8 @@ class FitRecipe(Frozen):
     devices: Annotated[int, Field(ge=1)] = 1
     """GPUs that share each step; more than one needs device cuda (or, for trials, cpu)."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    start: str | None = None
+    """Model to start from, by name or file; None: from scratch."""
 
     @field_validator("loss")
     @classmethod

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.accuracy.confusion import NONE, count_pairs, label_dtype
-from geoseg.accuracy.figures import RATIOS
+from geoseg.accuracy.figures import RATIOS, mean_of
 from geoseg.accuracy.figures import figures as all_figures
 from geoseg.classes import ClassScheme
 from geoseg.model.normalize import normalize
@@ -60,33 +60,48 @@ def confusion(logits: NDArray[np.float32], labels: NDArray[np.uint8], valid: NDA
 def confusion_over(
     forward: Forward, chips: ChipSet, bands: tuple[Band, ...], *, without: frozenset[str] = frozenset()
 ) -> NDArray[np.int64]:
-    """`confusion` of all chips, one chip's logits in memory at a time; arguments as of `predict`."""
+    """`confusion` of all chips, one chip's logits in memory at a time; arguments as of `predict`.
+
+    Raises:
+        ValueError: there is no chip.
+    """
+    if not len(chips):
+        raise ValueError("no chip says how many classes there are.")
     has = np.array([band.name not in without for band in bands])[:, None, None]
     triples = zip(chips.images, chips.valid, chips.labels, strict=True)
     parts = [
         confusion(forward(network_input(image, valid & has, bands)[None]), label[None], valid[None])
         for image, valid, label in triples
     ]
-    matrix: NDArray[np.int64] = np.sum(parts, axis=0, dtype=np.int64)
-    return matrix
+    return np.asarray(np.sum(parts, axis=0), np.int64)
 
 
-def figures(matrix: NDArray[np.int64], scheme: ClassScheme) -> dict[str, Any]:
+def figures(
+    matrix: NDArray[np.int64], scheme: ClassScheme, not_assessable: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Overall accuracy, mean IoU, and per class pixels, IoU, F1, user's and producer's accuracy, to four digits.
 
-    A ratio without pixels (a class that neither occurs nor is predicted) is None and not in the mean.
+    A ratio without pixels (a class that neither occurs nor is predicted) is None and not in the mean; so are all
+    ratios of a class that is not assessable. Its pixels are real, and count in the overall accuracy and where other
+    classes were told for them.
 
     Args:
         matrix: counts (true class, predicted class).
         scheme: names the classes.
+        not_assessable: class name → why no figure of it means anything.
     """
-    found = all_figures(matrix, scheme.names)
+    found, why = all_figures(matrix, scheme.names), not_assessable or {}
+    rows: dict[str, dict[str, Any]] = {
+        name: {"pixels": row["pixels"], **{key: None if name in why else row[key] for key in RATIOS}}
+        for name, row in found["classes"].items()
+    }
     return {
         "overall_accuracy": _rounded(found["overall_accuracy"]),
-        "mean_iou": _rounded(found["mean_iou"]),
+        "mean_iou": _rounded(mean_of([row["iou"] for row in rows.values()])),
         "classes": {
             name: {"pixels": row["pixels"], **{key: _rounded(row[key]) for key in RATIOS}}
-            for name, row in found["classes"].items()
+            | ({"not_assessable": why[name]} if name in why else {})
+            for name, row in rows.items()
         },
     }
 

@@ -59,3 +59,15 @@ def test_missing_bands_and_invalid_pixels_enter_as_zero() -> None:
     predict(forward, chips, bands, without=frozenset({"swir16"}))
     np.testing.assert_array_equal(seen[0][0], [[[1, 0], [1, 1]]] * 2)
     np.testing.assert_array_equal(seen[1][0], [[[1, 0], [1, 1]], [[0, 0], [0, 0]]])
+
+
+def test_no_figure_is_given_of_a_class_that_is_not_assessable() -> None:
+    matrix = np.array([[8, 2, 0], [1, 5, 4], [0, 0, 10]])
+    all_of_it = figures(matrix, SCHEME)
+    without = figures(matrix, SCHEME, {"b": "only 2 separate labels"})
+    row = without["classes"]["b"]
+    assert (row["pixels"], row["not_assessable"]) == (10, "only 2 separate labels")
+    assert {row[name] for name in ("iou", "f1", "users_accuracy", "producers_accuracy")} == {None}
+    assert without["classes"]["a"] == all_of_it["classes"]["a"]
+    assert without["mean_iou"] == pytest.approx((8 / 11 + 10 / 14) / 2, abs=1e-4)
+    assert without["overall_accuracy"] == all_of_it["overall_accuracy"]
