@@ -159,13 +159,21 @@ def bands_of(height: int, band_rows: int) -> list[tuple[int, int]]:
 def run_ahead(function: Callable[..., T], arguments: Iterator[tuple[Any, ...]], threads: int = THREADS) -> Iterator[T]:
     """Results in order; arguments are drawn here, a few ahead, and the calls made by threads."""
     waiting: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
+    pool, wait = ThreadPoolExecutor(threads), True
+    try:
         for values in arguments:
             waiting.append(pool.submit(function, *values))
             if len(waiting) > threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    except GeneratorExit:
+        # Perhaps from the collector of garbage, in any thread, while Python itself starts or ends one: to join a thread
+        # there was seen to wait for a lock that this very thread held.
+        wait = False
+        raise
+    finally:
+        pool.shutdown(wait=wait, cancel_futures=True)
 
 
 def row_labels(runs: Runs, row: int) -> Int32s:

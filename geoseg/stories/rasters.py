@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 from geoseg import __version__
@@ -135,7 +135,8 @@ def _predict(
         gpus = visible_gpus(settings.predict)
         work = _work(job, resolved, settings, None if finished is None else finished.reads)
         complete = _completing(finished, job.scheme, stack)
-        for found in map_tiles(work, tiles, settings.schedule, gpus=gpus, crew=job.crew):
+        results = map_tiles(work, tiles, settings.schedule, gpus=gpus, crew=job.crew)
+        for found in stack.enter_context(closing(results)):
             result = complete(found)
             checkpoints.keep(result)
             take(result)

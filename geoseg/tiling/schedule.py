@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -67,11 +67,11 @@ def map_tiles(
     *,
     gpus: Sequence[str] = (),
     crew: Crew | None = None,
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """Yield `function(tile)` for every tile, in the order in which they finish.
 
     A bounded number of results waits to be taken, so memory does not grow with the number of tiles.
-    The first error cancels the rest and is raised here.
+    The first error cancels the rest and is raised here; to be closed by who may stop early.
 
     Args:
         function: picklable when workers are processes.

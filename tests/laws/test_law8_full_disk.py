@@ -11,7 +11,11 @@ import pytest
 from cli_kit import Done, geoseg, states
 from resume_kit import assert_resumes, assert_same_answer, tiles_in
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits and mounts")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits and mounts"),
+]
 
 FACTOR = 1.35
 """From one size to the next: fine enough that every stage runs into it."""

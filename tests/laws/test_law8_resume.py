@@ -274,6 +274,7 @@ EARLY = 6
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
 def test_at_30_random_moments(forked, command, undisturbed, clock, tmp_path, number, capsys) -> None:
     """At least half of them after the first tile."""

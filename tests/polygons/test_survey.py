@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import astuple, replace
 from typing import Any
@@ -17,7 +18,7 @@ from slow_arcs import components
 from geoseg.polygons import survey as survey_module
 from geoseg.polygons.arcs import NOTHING
 from geoseg.polygons.components import Components
-from geoseg.polygons.survey import Survey, survey
+from geoseg.polygons.survey import Survey, run_ahead, survey
 
 
 def rows_of(values: NDArray[Any]) -> Callable[[int, int], NDArray[Any]]:
@@ -110,3 +111,16 @@ def test_columns_of_unlike_length() -> None:
     table = surveyed(text_codes("1234"), None).components
     with pytest.raises(ValueError, match=r"columns of \[3, 4\] rows for 4 components"):
         replace(table, first=table.first[:3])
+
+
+def test_who_drops_the_results_does_not_wait_for_the_threads() -> None:
+    """The collector of garbage may be the one who drops them, where waiting for a thread can be for good."""
+    go, late = threading.Event(), threading.Event()
+    rescue = threading.Timer(30, lambda: (late.set(), go.set()))
+    rescue.start()
+    results = run_ahead(lambda number: number == 0 or go.wait(), ((number,) for number in range(9)), threads=1)
+    assert next(results)
+    results.close()
+    assert not late.is_set()
+    go.set()
+    rescue.cancel()
