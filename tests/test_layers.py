@@ -49,7 +49,6 @@ ROOMS = (
     Room("geoseg.model.spec", 1, WORDS),
     Room("geoseg.model.normalize", 1, WORDS),
     Room("geoseg.model.fit", 1, WORDS),
-    Room("geoseg.accuracy.*", 1, WORDS),
     Room("geoseg.polygons.*", 1, f"{WORDS} numba shapely"),
     Room("geoseg.footprint", 1, f"{WORDS} shapely"),
     Room("geoseg.style", 1, WORDS),

@@ -47,11 +47,14 @@ class Batches:
         if not readers:
             yield from map(self.batch, range(len(self)))
             return
-        with ThreadPoolExecutor(readers, thread_name_prefix="reader") as pool:
-            try:
-                yield from _ahead(pool, self.batch, len(self), readers + 1)
-            finally:
-                pool.shutdown(cancel_futures=True)
+        pool, wait = ThreadPoolExecutor(readers, thread_name_prefix="reader"), True
+        try:
+            yield from _ahead(pool, self.batch, len(self), readers + 1)
+        except GeneratorExit:
+            wait = False  # see `geoseg.polygons.survey.run_ahead`
+            raise
+        finally:
+            pool.shutdown(wait=wait, cancel_futures=True)
 
     def batch(self, number: int) -> Batch:
         """The batch of a number in this epoch: `image` (batch, band, row, col), `mask` (batch, row, col)."""

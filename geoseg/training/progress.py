@@ -139,7 +139,7 @@ def figures_table(figures: Mapping[str, Any]) -> list[str]:
         (name, f"{row['pixels']:,}", *(_ratio(row[key]) for key in keys)) for name, row in figures["classes"].items()
     ]
     whole = f"mean IoU {_ratio(figures['mean_iou'])}, overall accuracy {_ratio(figures['overall_accuracy'])}"
-    return [aligned(head, rows), whole]
+    return [*aligned(head, rows).splitlines(), whole]
 
 
 def _ratio(value: float | None) -> str:
