@@ -77,12 +77,14 @@ def test_a_last_batch_of_one_is_left_out(chips, batch, steps) -> None:
 
 
 def test_readers_stop_with_the_one_who_listens() -> None:
-    before = threading.active_count()
     listening = iter(batches(readers=2))
     next(listening)
-    assert threading.active_count() > before
+    readers = [thread for thread in threading.enumerate() if thread.name.startswith("reader")]
+    assert readers
     listening.close()
-    assert threading.active_count() == before
+    for thread in readers:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in readers)
 
 
 def test_an_unusable_chip_ends_the_epoch_with_its_error() -> None:
