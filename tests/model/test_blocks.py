@@ -16,23 +16,22 @@ if sys.argv[1] == "kept":
     assert keep_freed_blocks()
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(10):  # until the small pieces that aligned blocks leave between them are used up
-    torch.ones(2**24)
-start = faults()
-for _ in range(10):
-    torch.ones(2**24)
-print(faults() - start)
+def report():
+    start = faults()
+    for _ in range(10):
+        torch.ones(2**24)
+    print(faults() - start)
+def warm_up():  # until the small pieces that aligned blocks leave between them are used up
+    for _ in range(20):
+        torch.ones(2**24)
+warm_up()
+report()
 stop_keeping_blocks()
-start = faults()
-for _ in range(10):
-    torch.ones(2**24)
-print(faults() - start)
+report()
 if sys.argv[1] == "kept":
     assert keep_freed_blocks()
-    torch.ones(2**24)
-    start = faults()
-    torch.ones(2**24)
-    print(faults() - start)
+    warm_up()
+    report()
 """
 
 
