@@ -106,6 +106,8 @@ class ModelSpec:
     """True when the model is not good enough for reporting; `run` then says so."""
     training_data: tuple[dict[str, Any], ...] = ()
     """For each data set: name, license, attribution, footprints (GeoJSON) where known."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """`started_from`: what the weights began with, and how much of it was taken over."""
     metrics: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
 

@@ -92,24 +92,29 @@ def train(
         watcher: told about progress.
 
     Raises:
-        InputMissingError: recipe, index or a chip is missing.
+        InputMissingError: recipe, index, a chip or the start is missing.
         InputError: chips that cannot be used.
         ConfigError: the recipe is invalid or does not fit the data.
         OutputExistsError: the output exists, is locked, its folder does not exist, or interrupted work of another
             recipe or other data lies there.
         ModelOutputError: the training diverged.
         OutputError: writing failed.
+        PolicyError: the start is a pickle that holds more than tensors.
+        TemporaryError: published weights to start from could not be fetched.
     """
     from geoseg.training.checkpoint import fit_key
+    from geoseg.training.start import begin, load_start
 
     start, watcher = time.monotonic(), watcher or Unwatched()
     plan = read_recipe(recipe)
     record = f"{output.name}.json"
     check_output(output, overwrite=True)  # what stands there is judged below: it may be debris of an interrupted run
+    origin = load_start(plan)
     chips = load_chips(plan)
     training, held_out = chips.split("train"), chips.split("val")
-    spec = _draft(plan, training)
-    weights = fit_key(plan, chips)
+    draft = begin(_draft(plan, training), plan, origin)
+    weights = fit_key(plan, chips, None if origin is None else origin.sha256)
+    del origin
     with Publication(
         output.parent,
         record,
@@ -123,8 +128,12 @@ def train(
         if publication.up_to_date:
             return TrainResult(output, read_spec(output), time.monotonic() - start, up_to_date=True)
         watcher.note(f"{len(training)} chips to train on, {len(held_out)} held out")
+        for text in draft.notes:
+            watcher.note(text)
+        for text in draft.warnings:
+            watcher.warn(text)
         with _hopeless_goes(publication):
-            spec = _train(_Work(plan, output, publication, watcher), spec, training, held_out)
+            spec = _train(_Work(plan, output, publication, watcher), draft.spec, training, held_out)
         publication.commit(lambda _files: {"geoseg:metrics": spec.metrics})
     return TrainResult(output, spec, time.monotonic() - start)
 

@@ -13,6 +13,7 @@ from geoseg.strict_yaml import load_yaml
 from geoseg.training.recipe_base import Frozen, Positive, Share
 from geoseg.training.recipe_data import BandRecipe, ClassRecipe, DataRecipe
 from geoseg.training.recipe_fit import AugmentRecipe, FitRecipe, NetworkRecipe
+from geoseg.training.recipe_start import place_start, with_network
 
 
 class SourceRecipe(Frozen):
@@ -81,6 +82,11 @@ class Recipe(Frozen):
                 f"network.stride: {self.network.stride} divides augment.crop {self.augment.crop} "
                 f"and network.chip {self.network.chip} not both"
             )
+        if self.network.encoder is None and (self.fit.freeze != "none" or self.fit.encoder_lr != 1):
+            raise ValueError(
+                f"fit.freeze: {self.fit.freeze} with encoder_lr {self.fit.encoder_lr:g} needs an encoder, which "
+                f"network.architecture {self.network.architecture!r} does not have"
+            )
         self.scheme()
         return self
 
@@ -101,16 +107,17 @@ def read_recipe(path: Path) -> Recipe:
         ConfigError: not YAML, an unknown, missing or repeated key, a value out of range; one line
             with file, key and value.
     """
-    raw = load_yaml(path, "recipe")
+    raw, folder = load_yaml(path, "recipe"), path.resolve().parent
     try:
-        recipe = Recipe.model_validate(raw)
+        recipe = Recipe.model_validate(with_network(raw, folder))
     except ValidationError as error:
         raise ConfigError(f"recipe {path}: {_first(error)}") from error
     except ConfigError as error:
         raise ConfigError(f"recipe {path}: {error}") from error
-    folder = path.resolve().parent
     paths = {key: folder / getattr(recipe.data, key) for key in ("images", "labels", "index")}
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update=paths)})
+    start = None if recipe.fit.start is None else place_start(recipe.fit.start, folder)
+    fit = recipe.fit.model_copy(update={"start": start})
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=paths), "fit": fit})
 
 
 def _first(error: ValidationError) -> str:
