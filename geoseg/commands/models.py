@@ -171,6 +171,11 @@ def _metric_lines(metrics: dict[str, Any]) -> list[str]:
     ]
 
 
+def _start_lines(training: dict[str, Any]) -> list[str]:
+    start = training.get("started_from")
+    return [] if start is None else [f"started  from {start['name']}, license {start['license']}"]
+
+
 def _model_lines(spec: dict[str, Any]) -> list[str]:
     classes = ", ".join(f"{c['code']} {c['name']}" for c in spec["classes"])
     bands = ", ".join(b["name"] + (" (optional)" if b["optional"] else "") for b in spec["bands"])
@@ -181,6 +186,7 @@ def _model_lines(spec: dict[str, Any]) -> list[str]:
         f"classes  {classes}",
         f"pixels   {spec['gsd_m'][0]:g}…{spec['gsd_m'][1]:g} m, chips of {spec['chip']}, margin {spec['margin']}",
         f"data     {'; '.join(d['name'] for d in spec['training_data'])}",
+        *_start_lines(spec["training"]),
         *_metric_lines(spec["metrics"]),
         spec["attribution"],
     ]

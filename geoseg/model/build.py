@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from geoseg.errors import ConfigError, TemporaryError
-from geoseg.model.spec import ModelSpec
+from geoseg.model.spec import Architecture, ModelSpec
 
 # Architectures of segmentation_models_pytorch, which TorchGeo's SemanticSegmentationTask builds as well.
 SMP = ("unet", "unetplusplus", "deeplabv3plus", "fpn", "segformer", "upernet", "dpt")
@@ -25,13 +25,24 @@ _ENCODER_OPTIONS = {"img_size", "dynamic_img_size"}
 _FORBIDDEN = {"encoder_weights", "activation", "aux_params", "in_channels", "classes", "encoder_name"}
 
 
-def build(spec: ModelSpec, *, encoder_weights: str | None = None) -> nn.Module:
+def build(spec: ModelSpec) -> nn.Module:
     """The network of a spec with untrained weights.
 
     Input (batch, band, row, col) float, output logits (batch, class, row, col).
 
+    Raises:
+        ConfigError: unknown architecture, encoder or option.
+    """
+    return build_network(spec.architecture, len(spec.bands), len(spec.classes))
+
+
+def build_network(arch: Architecture, bands: int, classes: int, *, encoder_weights: str | None = None) -> nn.Module:
+    """The network of an architecture for so many bands and classes.
+
     Args:
-        spec: names the network.
+        arch: names the network.
+        bands: of the input.
+        classes: of the answer.
         encoder_weights: published weights of the encoder, which the library fetches; None: none, and nobody is asked.
             Never to be taken from a model file.
 
@@ -39,15 +50,17 @@ def build(spec: ModelSpec, *, encoder_weights: str | None = None) -> nn.Module:
         ConfigError: unknown architecture, encoder, weights or option.
         TemporaryError: published weights could not be fetched.
     """
-    arch, name = spec.architecture, ALIASES.get(spec.architecture.name, spec.architecture.name)
+    name = ALIASES.get(arch.name, arch.name)
     if name not in SMP + OWN:
         known = ", ".join(sorted({*SMP, *OWN, *ALIASES}))
         raise ConfigError(f"architecture {arch.name!r} is unknown; geoseg builds {known}.")
-    given: dict[str, Any] = {"in_channels": len(spec.bands), "classes": len(spec.classes)}
+    given: dict[str, Any] = {"in_channels": bands, "classes": classes}
     if name in SMP:
         if arch.encoder is None or not _ENCODER.fullmatch(arch.encoder):
             raise ConfigError(f"{arch.name!r} with encoder {arch.encoder!r}: it must be the plain name of an encoder.")
-        given |= {"encoder_name": arch.encoder, "encoder_weights": encoder_weights}
+        # Of timm's encoders the name says which weights; smp warns of any other word than True.
+        weights = True if encoder_weights and arch.encoder.startswith("tu-") else encoder_weights
+        given |= {"encoder_name": arch.encoder, "encoder_weights": weights}
     elif encoder_weights is not None:
         raise ConfigError(f"{arch.name!r} has no encoder that could have weights {encoder_weights!r}.")
     maker = _maker(name)
@@ -61,7 +74,7 @@ def build(spec: ModelSpec, *, encoder_weights: str | None = None) -> nn.Module:
     except OSError as error:  # of urllib and the hub's client; without weights nothing is fetched
         raise TemporaryError(
             f"cannot fetch weights {encoder_weights!r} of {arch.encoder!r} ({' '.join(str(error).split())[:300]}); "
-            f"see that the network is there, or train without network.encoder_weights."
+            f"see that the network is there, or train without fit.start."
         ) from error
     except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]

@@ -49,12 +49,34 @@ def commercial_use(license_text: str) -> Answer:
     Returns:
         "unknown" for anything that is no expression of licences in geoseg's table.
     """
-    tokens = _TOKEN.findall(_spdx(license_text))
+    return _answer(license_text) or "unknown"
+
+
+def both_licenses(ours: str, theirs: str) -> str:
+    """The licence of what was made from something under `theirs` and is given away under `ours`: both bind.
+
+    What is no SPDX expression becomes a `LicenseRef-…` of its words, so that the whole stays an expression.
+    """
+    if theirs in ours.split(" AND "):
+        return ours
+    return " AND ".join(_operand(text) for text in (ours, theirs))
+
+
+def _operand(text: str) -> str:
+    spelled = _spdx(text)
+    if _answer(spelled) is None:
+        return "LicenseRef-" + (re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-") or "none")
+    return f"({spelled})" if " OR " in spelled.upper() else spelled
+
+
+def _answer(text: str) -> Answer | None:
+    """None: the text is no expression at all."""
+    tokens = _TOKEN.findall(_spdx(text))
     try:
         answer, rest = _either(tokens)
     except (IndexError, RecursionError):
-        return "unknown"
-    return "unknown" if rest else answer
+        return None
+    return None if rest else answer
 
 
 def commercial_use_of(spec: ModelSpec) -> CommercialUse:

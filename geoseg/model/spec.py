@@ -107,6 +107,8 @@ class ModelSpec:
     training_data: tuple[dict[str, Any], ...] = ()
     """For each data set: name, license, attribution; where known scenes (files, checksums) and footprints
     ([west, south, east, north] in EPSG:4326, one a block)."""
+    training: dict[str, Any] = field(default_factory=dict)
+    """`started_from`: what the weights began with, and how much of it was taken over."""
     metrics: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
 

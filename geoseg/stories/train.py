@@ -94,24 +94,29 @@ def train(
         watcher: told about progress.
 
     Raises:
-        InputMissingError: recipe, index or a chip is missing.
+        InputMissingError: recipe, index, a chip or the start is missing.
         InputError: images, labels or chips that cannot be used.
         ConfigError: the recipe is invalid or does not fit the data.
         OutputExistsError: the output exists, is locked, its folder does not exist, or interrupted work of another
             recipe or other data lies there.
         ModelOutputError: the training diverged.
         OutputError: writing failed.
+        PolicyError: the start is a pickle that holds more than tensors.
+        TemporaryError: published weights to start from could not be fetched.
     """
     from geoseg.training.checkpoint import fit_key
+    from geoseg.training.start import begin, load_start
 
     start, watcher = time.monotonic(), watcher or Unwatched()
     plan = read_recipe(recipe)
     record = f"{output.name}.json"
     check_output(output, overwrite=True)  # what stands there is judged below: it may be debris of an interrupted run
+    origin = load_start(plan)
     data = load_data(plan, output.parent, watcher)
     training, held_out = data.chips.split("train"), data.chips.part("val")
-    spec = _draft(plan, training, data)
-    weights = fit_key(plan, data.chips)
+    draft = begin(_draft(plan, training, data), plan, origin)
+    weights = fit_key(plan, data.chips, None if origin is None else origin.sha256)
+    del origin
     with Publication(
         output.parent,
         record,
@@ -125,8 +130,12 @@ def train(
         if publication.up_to_date:
             return TrainResult(output, read_spec(output), time.monotonic() - start, up_to_date=True)
         watcher.note(f"{len(training)} chips to train on, {len(held_out)} held out")
+        for text in draft.notes:
+            watcher.note(text)
+        for text in draft.warnings:
+            watcher.warn(text)
         with _hopeless_goes(publication):
-            spec = _train(_Work(plan, data, output, publication, watcher), spec, training, held_out)
+            spec = _train(_Work(plan, data, output, publication, watcher), draft.spec, training, held_out)
         publication.commit(lambda _files: {"geoseg:metrics": spec.metrics})
     return TrainResult(output, spec, time.monotonic() - start)
 

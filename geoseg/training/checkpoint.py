@@ -94,13 +94,20 @@ class Checkpoint:
         failpoint("epoch")
 
 
-def fit_key(recipe: Recipe, chips: ChipSet) -> dict[str, Any]:
-    """Everything that the weights depend on, but the kind of processor; plain JSON."""
+def fit_key(recipe: Recipe, chips: ChipSet, start_sha256: str | None = None) -> dict[str, Any]:
+    """Everything that the weights depend on, but the kind of processor; plain JSON.
+
+    Args:
+        recipe: of the training.
+        chips: all of them.
+        start_sha256: of the weights that it starts from; where they lie does not matter.
+    """
     libraries = {name: metadata.version(name) for name in ("lightning", "timm")}
+    fit = recipe.fit.model_copy(update={"start": start_sha256})
     return {
         "version": KEY_VERSION,
         "geoseg": __version__,
-        "recipe": _plain(recipe.model_dump(exclude={"model"})),
+        "recipe": _plain(recipe.model_copy(update={"fit": fit}).model_dump(exclude={"model"})),
         "threads": thread_count(recipe.fit),
         "data": content_digest(chips),
         "libraries": versions() | libraries,

@@ -15,6 +15,7 @@ from geoseg.strict_yaml import load_yaml
 from geoseg.training.recipe_base import Frozen, Positive, Share
 from geoseg.training.recipe_data import BandRecipe, ClassRecipe, DataRecipe, LabelValue, SceneData
 from geoseg.training.recipe_fit import AugmentRecipe, FitRecipe, NetworkRecipe
+from geoseg.training.recipe_start import place_start, with_network
 
 MAX_CLASSES = 254
 """Class indices of labels are 8 bits, the last of which says "not known"."""
@@ -101,6 +102,11 @@ class Recipe(Frozen):
                 f"network.stride: {self.network.stride} divides augment.crop {self.augment.crop} "
                 f"and network.chip {self.network.chip} not both"
             )
+        if self.network.encoder is None and (self.fit.freeze != "none" or self.fit.encoder_lr != 1):
+            raise ValueError(
+                f"fit.freeze: {self.fit.freeze} with encoder_lr {self.fit.encoder_lr:g} needs an encoder, which "
+                f"network.architecture {self.network.architecture!r} does not have"
+            )
         self.scheme()
         return self
 
@@ -140,15 +146,14 @@ def recipe_of(content: Mapping[str, Any], path: Path) -> Recipe:
     Raises:
         ConfigError: see `read_recipe`.
     """
+    folder = path.resolve().parent
     try:
-        recipe = Recipe.model_validate(content)
+        recipe = Recipe.model_validate(with_network(content, folder))
     except ValidationError as error:
         raise ConfigError(f"recipe {path}: {_first(error)}") from error
     except ConfigError as error:
         raise ConfigError(f"recipe {path}: {error}") from error
-    folder, start = path.resolve().parent, recipe.fit.start
-    if start is not None and start.endswith(".safetensors"):  # else it is the name of a model
-        start = str(folder / start)
+    start = None if recipe.fit.start is None else place_start(recipe.fit.start, folder)
     fit = recipe.fit.model_copy(update={"start": start})
     return recipe.model_copy(update={"data": recipe.data.under(folder), "fit": fit})
 

@@ -39,8 +39,6 @@ class NetworkRecipe(Frozen):
     """unet, unet++, deeplabv3+, fpn, segformer, upernet, dpt, fcn, …"""
     encoder: str | None = None
     """Name of segmentation_models_pytorch, or `tu-` and a name of timm."""
-    encoder_weights: str | None = None
-    """Published weights to begin with, as `imagenet`: the library fetches them; None: from scratch, no network."""
     options: dict[str, Any] = Field(default_factory=dict)
     stride: Annotated[int, Field(ge=1)]
     chip: Annotated[int, Field(ge=1)]
@@ -136,6 +134,24 @@ class FitRecipe(Frozen):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     start: str | None = None
     """Model to start from, by name or file; None: from scratch."""
+    start_bands: tuple[str, ...] | None = None
+    """Bands of the start's input in its order, where it does not name them itself."""
+    start_classes: tuple[str, ...] | None = None
+    """Classes of the start's answer in its order, where it does not name them itself."""
+    restandardize: bool = False
+    """True: normalize all bands by the statistics of these data, also those that the start knows."""
+    freeze: str | int = "none"
+    """encoder: only decoder and head are trained; a number: so for that many epochs; none."""
+    encoder_lr: Positive = 1.0
+    """Learning rate of the encoder, as a factor of `lr`."""
+
+    @field_validator("freeze", mode="before")
+    @classmethod
+    def _how_long(cls, value: Any) -> Any:
+        epochs = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if value not in ("none", "encoder") and not epochs:
+            raise ValueError(f"freeze: {value!r} is neither encoder, none nor a number of epochs")
+        return value
 
     @field_validator("loss")
     @classmethod
@@ -149,6 +165,11 @@ class FitRecipe(Frozen):
             raise ValueError("warm_up: 0 leaves one-cycle without its rise; take poly or constant")
         if self.devices > 1 and ":" in self.device:
             raise ValueError(f"devices: {self.devices} and device {self.device!r} contradict each other; say cuda")
+        if self.start is None and self.freeze != "none":
+            raise ValueError(f"freeze: {self.freeze} would keep an encoder as random as it begins; say start, too")
+        if self.devices > 1 and isinstance(self.freeze, int):
+            # DistributedDataParallel never learns of parameters that were frozen when it took the network.
+            raise ValueError(f"freeze: {self.freeze} epochs need one device, not {self.devices}; say encoder or none")
         if self.precision == "16-mixed" and self.device == "cpu":
             raise ValueError("precision: 16-mixed needs a GPU; on a CPU take bf16-mixed or 32-true")
         return self

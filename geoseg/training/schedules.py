@@ -20,7 +20,7 @@ def make_schedule(optimizer: Optimizer, options: FitRecipe, steps: int) -> LRSch
     """The recipe's schedule, to be advanced after each step.
 
     Args:
-        optimizer: with the peak as its learning rate.
+        optimizer: with the peak of each group as its learning rate.
         options: schedule, lr, warm-up.
         steps: of the whole training, however early it is stopped.
     """
@@ -28,7 +28,7 @@ def make_schedule(optimizer: Optimizer, options: FitRecipe, steps: int) -> LRSch
         rise = options.warm_up_share
         if math.isclose(rise * steps, 1):  # torch would divide by the steps between the first and the last of the rise
             rise *= 1.5
-        return OneCycleLR(optimizer, max_lr=options.lr, total_steps=steps, pct_start=rise)
+        return OneCycleLR(optimizer, [group["lr"] for group in optimizer.param_groups], steps, pct_start=rise)
     return LambdaLR(optimizer, lambda step: rate(options, step, steps))
 
 

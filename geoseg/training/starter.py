@@ -31,6 +31,7 @@ from geoseg.training.label_sources import refuse_without_field
 from geoseg.training.label_values import spelling_complaint, spellings
 from geoseg.training.recipe import MAX_CLASSES
 from geoseg.training.recipe_data import LabelValue
+from geoseg.training.recipe_start import CHECKPOINTS, ENCODERS, published_kind
 
 CHIP, SMALL_CHIP, FEW_CHIPS = 128, 64, 32
 """Labels that would give fewer chips are cut into smaller ones."""
@@ -39,6 +40,8 @@ LEAST_PLACES = 16
 SAMPLES, LEAST_EPOCHS, MOST_EPOCHS = 1500, 8, 120
 """Training samples of `CHIP` pixels that a small set gets: minutes on two cores; each chip is seen so often at least
 and at most."""
+FINE_LR = 0.001
+"""Learning rate of weights that know something already."""
 _HEAD = "# Made by geoseg from a scene and its labels; geoseg train THIS_FILE -o MODEL trains the same again.\n"
 
 
@@ -92,7 +95,7 @@ def starter(
     if not 2 <= len(classes) <= MAX_CLASSES:
         what = f"field {field!r}" if field else "the raster"
         raise ConfigError(f"labels {labels}: {what} holds {len(classes)} classes; a model takes 2…{MAX_CLASSES}.")
-    known = ([] if start is None else [find_model(start).spec.classes]) + look.schemes
+    known = _classes_of(start) + look.schemes
     chip = CHIP if look.cells(CHIP) >= FEW_CHIPS else SMALL_CHIP
     tags = found.files[0].tags
     licenses = f"image: {tags.get('LICENSE', 'not stated')}; labels: {facts.get('LICENSE', 'not stated')}"
@@ -111,8 +114,17 @@ def starter(
         **_effort(chip, look.cells(chip), reflective=_reflective(scene)),
     }
     if start is not None:
-        content["fit"]["start"] = start if not Path(start).exists() else _from(folder, start)
+        content["fit"] |= {"start": start if not Path(start).exists() else _from(folder, start), "lr": FINE_LR}
+        if published_kind(start) not in ENCODERS:
+            del content["network"]  # the start's is taken
     return Starter(content, spelling_complaint(merged))
+
+
+def _classes_of(start: str | None) -> list[ClassScheme]:
+    """Those of a geoseg model; other starts do not name theirs."""
+    if start is None or published_kind(start) is not None or start.endswith(CHECKPOINTS):
+        return []
+    return [find_model(start).spec.classes]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from geoseg.training.batches import Batches, steps_per_epoch
 from geoseg.training.checkpoint import Best, Checkpoint, State
 from geoseg.training.chips import IGNORE, ChipSet
 from geoseg.training.forward import forward_of, thread_count
+from geoseg.training.freeze import frozen, parameter_groups, set_training
 from geoseg.training.losses import Loss, class_weights
 from geoseg.training.progress import EpochRow, FitWatcher
 from geoseg.training.recipe import Recipe
@@ -88,9 +89,10 @@ class Task(SemanticSegmentationTask):
     def configure_models(self) -> None:
         """Instead of the few architectures that TorchGeo names: whatever the spec says."""
         self.model = build(self.job.spec)
-        start = initial_weights(self.job.spec, self.job.recipe) if self.state is None else self.state["network"]
-        if start is not None:
-            self.model.load_state_dict(start)
+        start = self.state["network"] if self.state else initial_weights(self.job.recipe, self.model.state_dict())
+        self.model.load_state_dict(start)
+        # Already here: DistributedDataParallel asks once which parameters have gradients.
+        set_training(self.model, freeze=frozen(self.options, len(self.rows)))
         self.model = self.model.to(memory_format=torch.channels_last)
 
     def configure_losses(self) -> None:
@@ -103,7 +105,8 @@ class Task(SemanticSegmentationTask):
 
     def configure_optimizers(self) -> Any:
         """AdamW under the recipe's schedule."""
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.options.lr, weight_decay=self.options.weight_decay)
+        groups = parameter_groups(self.model, self.options)
+        optimizer = torch.optim.AdamW(groups, weight_decay=self.options.weight_decay)
         schedule = make_schedule(optimizer, self.options, self.job.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -132,7 +135,8 @@ class Task(SemanticSegmentationTask):
             self.job.watcher.begin(self.job.label, self.job.epochs, len(self.rows))
 
     def on_train_epoch_start(self) -> None:
-        """Start the clock."""
+        """Start the clock; freeze or release the encoder."""
+        set_training(self.model, freeze=frozen(self.options, len(self.rows)))
         self.started = time.monotonic()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ARG002 (Lightning's)
@@ -177,7 +181,6 @@ class Task(SemanticSegmentationTask):
             return None
         forward = forward_of(self.kept, threads=self.threads)
         found = figures(confusion_over(forward, aside, self.job.spec.bands), self.job.spec.classes)["mean_iou"]
-        self.model.train()
         return None if found is None else float(found)
 
     def _stuck(self, epoch: int) -> bool:

@@ -9,7 +9,8 @@ from builders import linear_spec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.model.licenses import commercial_use, commercial_use_of
+from geoseg.model import licenses
+from geoseg.model.licenses import both_licenses, commercial_use, commercial_use_of
 
 RANK = ("no", "unknown", "yes")
 KNOWN = {"MIT": "yes", "CC-BY-NC-4.0": "no", "LicenseRef-ours": "unknown", "GPL-3.0-or-later": "yes"}
@@ -75,6 +76,35 @@ def expressions() -> st.SearchStrategy[tuple[str, str]]:
 @given(expressions())
 def test_expressions_follow_the_rule(pair: tuple[str, str]) -> None:
     assert commercial_use(pair[0]) == pair[1]
+
+
+@given(expressions(), expressions())
+def test_of_two_licenses_the_stricter_counts(ours, theirs) -> None:
+    """The mutation: joined without parentheses, `A OR B AND C` would be as free as A."""
+    assert commercial_use(both_licenses(ours[0], theirs[0])) == min(ours[1], theirs[1], key=RANK.index)
+
+
+def test_the_law_of_two_licenses_fails_without_parentheses(monkeypatch) -> None:
+    monkeypatch.setattr(licenses, "_operand", lambda text: text)
+    assert commercial_use(both_licenses("MIT OR Apache-2.0", "CC-BY-NC-4.0")) == "yes"
+    monkeypatch.undo()
+    assert commercial_use(both_licenses("MIT OR Apache-2.0", "CC-BY-NC-4.0")) == "no"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "both"),
+    [
+        ("MIT", "MIT", "MIT"),
+        ("MIT", "Apache-2.0", "MIT AND Apache-2.0"),
+        ("MIT AND Apache-2.0", "Apache-2.0", "MIT AND Apache-2.0"),
+        ("not stated", "CC BY-NC 4.0", "LicenseRef-not-stated AND CC-BY-NC-4.0"),
+        ("MIT", "non-commercial", "MIT AND non-commercial"),
+        ("MIT", "", "MIT AND LicenseRef-none"),
+        ("MIT OR ISC", "CC0-1.0", "(MIT OR ISC) AND CC0-1.0"),
+    ],
+)
+def test_both_licenses_bind(ours, theirs, both) -> None:
+    assert both_licenses(ours, theirs) == both
 
 
 @given(st.text(alphabet="()AND ORWITHMmit-1.0", max_size=40))

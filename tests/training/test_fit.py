@@ -8,12 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from builders import linear_spec
 from fit_kit import architecture, chip_set, fit_recipe, spec_of
 
-from geoseg.errors import ConfigError, DeviceError, ModelOutputError, OutputError, TemporaryError
-from geoseg.model import build as building
-from geoseg.model.spec import Architecture
+from geoseg.errors import DeviceError, ModelOutputError, OutputError
 from geoseg.training import task
 from geoseg.training.fit import Fitted, fit, forward_of
 from geoseg.training.progress import EpochRow, Unwatched
@@ -195,45 +192,6 @@ def test_a_diverging_fit_says_so() -> None:
 def test_absent_devices_are_an_error(options) -> None:
     with pytest.raises(DeviceError, match=options["device"]):
         run(fit_recipe(**options))
-
-
-def test_published_weights_are_asked_for_only_when_the_recipe_says_so(monkeypatch) -> None:
-    asked: list[Any] = []
-
-    def maker(name: str) -> Any:
-        def make(*, in_channels: int, classes: int, encoder_name: str, encoder_weights: str | None) -> torch.nn.Module:
-            asked.append((name, encoder_name, encoder_weights))
-            network = torch.nn.Conv2d(in_channels, classes, 1)
-            torch.nn.init.constant_(network.weight, 0.0 if encoder_weights is None else 7.0)
-            return network
-
-        return make
-
-    monkeypatch.setattr(building, "_maker", maker)
-    network = {"architecture": "unet", "encoder": "resnet18"}
-    begun = {}
-    for weights in (None, "imagenet"):
-        fitted = run(fit_recipe(network=network | {"encoder_weights": weights}, epochs=1, lr=1e-9, weight_decay=0))
-        begun[weights] = float(fitted.network.weight.detach().mean().round())
-    assert begun == {None: 0.0, "imagenet": 7.0}
-    assert ("unet", "resnet18", "imagenet") in asked
-    # A fit from scratch, and the network rebuilt for a checkpoint, ask for none.
-    assert asked.count(("unet", "resnet18", "imagenet")) == 1
-
-
-def test_weights_that_cannot_be_fetched_are_temporary_trouble(monkeypatch) -> None:
-    def maker(_name: str) -> Any:
-        def make(**_given: Any) -> torch.nn.Module:
-            raise ConnectionError("no route")
-
-        return make
-
-    spec = linear_spec(3, 2, architecture=Architecture(name="unet", encoder="resnet18"))
-    monkeypatch.setattr(building, "_maker", maker)
-    with pytest.raises(TemporaryError, match="no route"):
-        building.build(spec, encoder_weights="imagenet")
-    with pytest.raises(ConfigError, match="no encoder"):
-        building.build(linear_spec(3, 2), encoder_weights="imagenet")
 
 
 def test_class_shares_are_those_of_all_labels() -> None:
