@@ -9,8 +9,8 @@ import pytest
 import torch
 from builders import linear_spec
 from fit_kit import SMALL, chip_set, fit_recipe, spec_of
+from interrupted_fit_kit import Stopping, assert_resumes
 from start_kit import model_spec, save_start, seeded_state
-from test_fit import Stopping, assert_resumes
 
 from geoseg.errors import ConfigError
 from geoseg.model.build import build
