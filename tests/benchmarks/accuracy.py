@@ -156,7 +156,7 @@ def by_forest(
 
 
 def by_index(bands: tuple[Band, ...], training: ChipSet, unseen: ChipSet) -> NDArray[np.intp]:
-    """Excess green (Woebbecke et al. 1995, doi 10.13031/2013.27838), class 1 above the threshold of the best IoU."""
+    """Excess green (Woebbecke et al. 1995, doi 10.13031/2013.27838), on the best side of the best threshold."""
     names = [band.name for band in bands]
 
     def greenness(chips: ChipSet) -> NDArray[np.float32]:
@@ -165,9 +165,10 @@ def by_index(bands: tuple[Band, ...], training: ChipSet, unseen: ChipSet) -> NDA
 
     used, values = training.labels != IGNORE, greenness(training)
     truth, known = training.labels[used] == 1, values[used]
-    thresholds = np.quantile(known, np.linspace(0.02, 0.98, 97))
-    ious = [np.sum(truth & (known > t)) / np.sum(truth | (known > t)) for t in thresholds]
-    return (greenness(unseen) > thresholds[int(np.argmax(ious))]).astype(np.intp)
+    tried = [(sign, t) for sign in (1, -1) for t in np.quantile(sign * known, np.linspace(0.02, 0.98, 97))]
+    right = [np.mean(truth == (sign * known > threshold)) for sign, threshold in tried]
+    sign, threshold = tried[int(np.argmax(right))]
+    return (sign * greenness(unseen) > threshold).astype(np.intp)
 
 
 def by_place(predicted: NDArray[np.intp], chips: ChipSet, classes: int) -> Matrices:
