@@ -4,6 +4,9 @@ The first raises KeyboardInterrupt in the main thread, so that the stack unwinds
 are finished are kept, locks and drafts go. Python does that only between two steps of its own, and a kernel or a
 GDAL call may take minutes; so a thread that the signal wakes at once ends the process when the time is up, or when
 asked twice. What is on the disk is safe at any moment (law 8).
+
+While something is imported the interrupt is held: C++ modules that are just initialized (triton's was seen) answer an
+exception with `abort()`.
 """
 
 from __future__ import annotations
@@ -15,10 +18,12 @@ import time
 from types import FrameType, TracebackType
 from typing import NoReturn, Self
 
-from geoseg.io.posix import Wakeup
+from geoseg.io.posix import Wakeup, signal_main_thread
 
 GRACE_S = 8.0
 """For unwinding; schedulers kill after 10 to 90 s."""
+_HOLD_S = 0.05
+"""How often to see whether an import has ended."""
 _ECHO_S = 0.3
 """`timeout` sends its signal to the process and then to its whole group: that is one request."""
 
@@ -44,6 +49,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.asked: list[signal.Signals] = []
         self._told = False
+        self._raised = self._held = False
         self._before = {number: signal.getsignal(number) for number in STOPS}
         self._ours = {number for number, before in self._before.items() if before is not signal.SIG_IGN}
         self._wakeup = Wakeup()
@@ -72,35 +78,61 @@ class Interrupts:
         self._told = True
         return _words(self.asked[-1])
 
-    def _ask(self, number: int, _frame: FrameType | None) -> None:
-        self.asked.append(signal.Signals(number))
-        if len(self.asked) == 1:
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if not self._held:
+            self.asked.append(signal.Signals(number))
+        if self._raised:
+            return
+        self._held = _importing(frame)
+        if not self._held:
+            self._raised = True
             raise KeyboardInterrupt
 
     def _watch(self) -> None:
-        """In a thread: hears signals while the main thread is deep in a library."""
-        first = last = left = None
+        """In a thread: hears signals while the main thread is deep in a library; repeats one that is held."""
+        first, last, repeated = None, signal.SIGTERM, 0
         while True:
-            heard = self._wakeup.hear(left)
+            heard = self._wakeup.hear(self._patience(first))
+            now = time.monotonic()
             if heard is None:
-                self._end(last)
-            if not heard:  # hushed
+                if first is not None and now - first >= GRACE_S:
+                    self._end(last)
+                if self._held:
+                    repeated += 1
+                    signal_main_thread(last)
+            elif not heard:  # hushed
                 self._wakeup.close()
                 return
-            if heard[0] not in self._ours:
-                continue
-            last, now = heard[0], time.monotonic()
-            if first is None:
-                first = now
-            elif now - first > _ECHO_S:
-                self._end(last)
-            left = max(first + GRACE_S - now, 1e-3)
+            elif repeated:
+                repeated -= 1
+            elif heard[0] in self._ours:
+                last = signal.Signals(heard[0])
+                if first is None:
+                    first = now
+                elif now - first > _ECHO_S:
+                    self._end(last)
 
-    def _end(self, number: int | None) -> NoReturn:
-        code, text = _words(signal.Signals(number or signal.SIGTERM))
+    def _patience(self, first: float | None) -> float | None:
+        """How long to listen before looking around; None: for ever."""
+        if first is None:
+            return None
+        left = max(first + GRACE_S - time.monotonic(), 1e-3)
+        return left if self._raised else min(left, _HOLD_S)
+
+    def _end(self, number: signal.Signals) -> NoReturn:
+        code, text = _words(number)
         if not self._told:
             os.write(2, f"error: {text}\n".encode())
         os._exit(code)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether an import is under way in this frame or in one that called it."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _words(number: signal.Signals) -> tuple[int, str]:

@@ -86,6 +86,32 @@ def test_the_clock_ends_what_does_not_end(deep, said) -> None:
     assert (child.returncode, out, err) == (143, said, "error: terminated; run the same command again.\n")
 
 
+def test_an_import_is_not_interrupted(tmp_path) -> None:
+    """Mutation: raised at once, "imported" is never said; C++ modules abort then."""
+    (tmp_path / "slow_module.py").write_text(
+        "import os, signal, time\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "end = time.monotonic() + 0.5\n"
+        "while time.monotonic() < end:\n"
+        "    pass\n"
+        "print('imported', flush=True)\n"
+    )
+    child = started(deep=f"sys.path.insert(0, {str(tmp_path)!r}); import slow_module; {FOREVER}")
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (143, "")
+    assert out.splitlines() == ["imported", "unwinding", "terminated; run the same command again."]
+
+
+def test_an_import_without_end_is_ended_by_the_second_signal(tmp_path) -> None:
+    (tmp_path / "endless_module.py").write_text("print('importing', flush=True)\nwhile True:\n    pass\n")
+    child = started(deep=f"sys.path.insert(0, {str(tmp_path)!r}); import endless_module")
+    assert child.stdout.readline() == "importing\n"
+    deadline = time.monotonic() + 60
+    while child.poll() is None and time.monotonic() < deadline:
+        child.send_signal(signal.SIGTERM)
+    assert child.returncode == 143
+
+
 def test_threads_that_outlive_the_end_are_cut_off_in_silence() -> None:
     """A tile that computes on after everything was told and cleaned."""
     stuck = "import threading; threading.Thread(target=time.sleep, args=(600,)).start()"

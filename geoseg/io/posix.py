@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import select
 import shutil
+import signal
 import socket
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,6 +127,14 @@ class Wakeup:
     def close(self) -> None:
         """Nobody listens any more."""
         self._ear.close()
+
+
+def signal_main_thread(number: signal.Signals) -> None:
+    """Let the main thread handle a signal, even where it sleeps in a system call."""
+    if hasattr(signal, "pthread_kill") and (ident := threading.main_thread().ident) is not None:
+        signal.pthread_kill(ident, number)
+    else:
+        _thread.interrupt_main(number)
 
 
 @contextmanager
