@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from geoseg.classes import ClassScheme, Color
-from geoseg.picture import FRAME, INK, PAPER, SOFT_INK, font_for
+from geoseg.lettering import FRAME, INK, PAPER, SOFT_INK, draw_text, font_for
 
 WIDTH = 1200
 PANEL_HEIGHT = 320
@@ -37,18 +37,18 @@ def curves_chart(panels: Mapping[str, Mapping[str, Sequence[Point]]], *, title: 
     names = list(dict.fromkeys(name for curves in shown.values() for name in curves))
     page = Image.new("RGB", (WIDTH, MARGIN + 96 + len(shown) * (PANEL_HEIGHT + 84)), PAPER)
     draw = ImageDraw.Draw(page)
-    _text(draw, (MARGIN, MARGIN - 10), title, 28, bold=True)
+    draw_text(draw, (MARGIN, MARGIN - 10), title, 28, bold=True)
     place = MARGIN
     for name, color in zip(names, _colors(len(names)), strict=True):
         draw.line((place, MARGIN + 52, place + 32, MARGIN + 52), color, 4)
-        place += 44 + _text(draw, (place + 42, MARGIN + 52), name, 18, anchor="lm") + 28
+        place += 44 + draw_text(draw, (place + 42, MARGIN + 52), name, 18, anchor="lm") + 28
     last = max((x for curves in shown.values() for points in curves.values() for x, _ in points), default=1.0)
     for number, (caption, curves) in enumerate(shown.items()):
         top = MARGIN + 116 + number * (PANEL_HEIGHT + 84)
-        _text(draw, (LEFT, top - 28), caption, 18, color=SOFT_INK)
+        draw_text(draw, (LEFT, top - 28), caption, 18, color=SOFT_INK)
         box = (LEFT, top, WIDTH - MARGIN, top + PANEL_HEIGHT)
         _panel(draw, box, [curves.get(name, ()) for name in names], last)
-        _text(draw, (box[2], box[3] + 34), across, 16, color=SOFT_INK, anchor="rm")
+        draw_text(draw, (box[2], box[3] + 34), across, 16, color=SOFT_INK, anchor="rm")
     return page
 
 
@@ -66,15 +66,15 @@ def confusion_chart(matrix: NDArray[np.integer], scheme: ClassScheme, *, title: 
     side = len(names)
     page = Image.new("RGB", (left + side * CELL_WIDTH + MARGIN, top + side * CELL_HEIGHT + MARGIN + 30), PAPER)
     draw = ImageDraw.Draw(page)
-    _text(draw, (MARGIN, MARGIN - 10), title, 24, bold=True)
-    _text(draw, (MARGIN, top - 18), "true class", 16, color=SOFT_INK)
-    _text(draw, (left - 12, top - 18), "pixels", 16, color=SOFT_INK, anchor="ra")
-    _text(draw, (left, top + side * CELL_HEIGHT + 12), "% of the true class's pixels", 16, color=SOFT_INK)
+    draw_text(draw, (MARGIN, MARGIN - 10), title, 24, bold=True)
+    draw_text(draw, (MARGIN, top - 18), "true class", 16, color=SOFT_INK)
+    draw_text(draw, (left - 12, top - 18), "pixels", 16, color=SOFT_INK, anchor="ra")
+    draw_text(draw, (left, top + side * CELL_HEIGHT + 12), "% of the true class's pixels", 16, color=SOFT_INK)
     totals = counts.sum(axis=1)
     for row, name in enumerate(names):
         middle = top + row * CELL_HEIGHT + CELL_HEIGHT // 2
-        _text(draw, (MARGIN, middle), name, 17, anchor="lm")
-        _text(draw, (left - 12, middle), f"{totals[row]:,}", 15, color=SOFT_INK, anchor="rm")
+        draw_text(draw, (MARGIN, middle), name, 17, anchor="lm")
+        draw_text(draw, (left - 12, middle), f"{totals[row]:,}", 15, color=SOFT_INK, anchor="rm")
         _upright(page, (left + row * CELL_WIDTH + CELL_WIDTH // 2, top - 10), name, 17)
         for col in range(side):
             share = counts[row, col] / totals[row] if totals[row] else None
@@ -100,10 +100,10 @@ def _panel(
     for number in range(round((high - low) / step) + 1):
         y = at(0, low + number * step)[1]
         draw.line((left, y, right, y), FRAME)
-        _text(draw, (left - 10, y), f"{low + number * step:.4g}", 15, color=SOFT_INK, anchor="rm")
+        draw_text(draw, (left - 10, y), f"{low + number * step:.4g}", 15, color=SOFT_INK, anchor="rm")
     every = max(1, round(_nice(last / 8)))
     for x in {1, *range(every, int(last) + 1, every)}:
-        _text(draw, (at(x, 0)[0], bottom + 14), str(x), 15, color=SOFT_INK, anchor="mm")
+        draw_text(draw, (at(x, 0)[0], bottom + 14), str(x), 15, color=SOFT_INK, anchor="mm")
     for points, color in zip(curves, _colors(len(curves)), strict=True):
         places = [at(*point) for point in points]
         draw.line(places, color, 3, joint="curve")
@@ -118,7 +118,7 @@ def _cell(draw: ImageDraw.ImageDraw, at: tuple[int, int], share: float | None) -
     draw.rectangle((x, y, x + CELL_WIDTH, y + CELL_HEIGHT), fill, FRAME)
     text = "–" if share is None else f"{100 * share:.1f}"
     color = PAPER if weight > 0.55 else INK
-    _text(draw, (x + CELL_WIDTH // 2, y + CELL_HEIGHT // 2), text, 16, color=color, anchor="mm")
+    draw_text(draw, (x + CELL_WIDTH // 2, y + CELL_HEIGHT // 2), text, 16, color=color, anchor="mm")
 
 
 def _most_frequent(matrix: NDArray[np.int64], names: list[str]) -> tuple[NDArray[np.int64], list[str]]:
@@ -146,26 +146,10 @@ def _colors(count: int) -> list[Color]:
 def _upright(page: Image.Image, at: tuple[int, int], text: str, size: int) -> None:
     """Written from the bottom up, ending above a point."""
     strip = Image.new("RGB", (_length(text, size) + 4, size + 8), PAPER)
-    _text(ImageDraw.Draw(strip), (0, (size + 8) // 2), text, size, anchor="lm")
+    draw_text(ImageDraw.Draw(strip), (0, (size + 8) // 2), text, size, anchor="lm")
     turned = strip.transpose(Image.Transpose.ROTATE_90)
     page.paste(turned, (at[0] - turned.width // 2, at[1] - turned.height))
 
 
 def _length(text: str, size: int) -> int:
     return math.ceil(font_for(text, size).getlength(text))
-
-
-def _text(
-    draw: ImageDraw.ImageDraw,
-    at: tuple[float, float],
-    text: str,
-    size: int,
-    *,
-    bold: bool = False,
-    color: Color = INK,
-    anchor: str = "la",
-) -> int:
-    """Draw a line; returns the pixels that it takes."""
-    font = font_for(text, size, bold=bold)
-    draw.text(at, text, color, font, anchor)
-    return math.ceil(draw.textlength(text, font))

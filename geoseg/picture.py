@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from geoseg.classes import ClassScheme, Color
 from geoseg.console import format_hectares, format_share
+from geoseg.lettering import FRAME, INK, PAPER, SOFT_INK, draw_text
 
 PAGE_WIDTH = 1600
 MIN_PAGE_WIDTH = 960
@@ -28,26 +28,9 @@ MAX_LEGEND_ENTRIES = 30
 HAZE_SHARE = 0.85
 GAMMA = 1.4
 
-INK: Color = (31, 41, 51)
-SOFT_INK: Color = (97, 110, 124)
-FRAME: Color = (190, 198, 206)
-PAPER: Color = (255, 255, 255)
 NO_IMAGE: Color = (226, 230, 234)
 HATCH: Color = (205, 211, 217)
 HATCH_GROUND: Color = (240, 242, 244)
-
-# (regular, bold) by file name, as Pillow looks them up in the system's font folders; for each text the
-# first that has all its glyphs. Pillow's own font knows little beyond ASCII.
-FONTS = (
-    ("NotoSans-Regular.ttf", "NotoSans-Bold.ttf"),
-    ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf"),
-    ("segoeui.ttf", "segoeuib.ttf"),
-    ("HelveticaNeue.ttc", "HelveticaNeue.ttc"),
-    ("NotoSansCJK-Regular.ttc", "NotoSansCJK-Bold.ttc"),
-    ("YuGothM.ttc", "YuGothB.ttc"),
-    ("Arial Unicode.ttf", "Arial Unicode.ttf"),
-)
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def stretch(reflectance: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -112,12 +95,12 @@ def render_preview(
     columns, rows = layout.legend_shape(len(legend))
     page = Image.new("RGB", (layout.page_width, layout.legend_top + rows * ROW_HEIGHT + MARGIN), PAPER)
     draw = ImageDraw.Draw(page)
-    _text(draw, (MARGIN, MARGIN - 8), title, 32, bold=True, width=layout.inner_width)
+    draw_text(draw, (MARGIN, MARGIN - 8), title, 32, bold=True, width=layout.inner_width)
     panels = [("Land classes", _class_panel(codes, scheme, nodata, layout.panel))]
     if image is not None:
         panels.insert(0, ("True color", _image_panel(image, layout.panel)))
     for (x, y), (caption, panel) in zip(layout.origins, panels, strict=True):
-        _text(draw, (x, y - 34), caption, 19, color=SOFT_INK)
+        draw_text(draw, (x, y - 34), caption, 19, color=SOFT_INK)
         page.paste(panel, (x, y))
         draw.rectangle((x - 1, y - 1, x + panel.width, y + panel.height), outline=FRAME)
     _scale_bar(draw, layout, metres_per_pixel * codes.shape[1] / layout.panel[0])
@@ -237,7 +220,7 @@ def _scale_bar(draw: ImageDraw.ImageDraw, layout: _Layout, metres_per_pixel: flo
     draw.rectangle((x, y, x + pixels, y + 8), fill=PAPER, outline=INK)
     draw.rectangle((x, y, x + pixels // 2, y + 8), fill=INK)
     label = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    _text(draw, (x + pixels + 14, y + 4), label, 19, anchor="lm")
+    draw_text(draw, (x + pixels + 14, y + 4), label, 19, anchor="lm")
 
 
 def _legend_entry(draw: ImageDraw.ImageDraw, page: Image.Image, entry: _Entry, at: tuple[int, int], width: int) -> None:
@@ -247,49 +230,7 @@ def _legend_entry(draw: ImageDraw.ImageDraw, page: Image.Image, entry: _Entry, a
         page.paste(Image.fromarray(_hatch((34, 22))), box[:2])
     draw.rectangle(box, fill=entry.color, outline=FRAME)
     middle, end = y + 11, x + width
-    numbers = 16 + max(84, _text(draw, (end, middle), entry.share, 19, anchor="rm"))
+    numbers = 16 + max(84, draw_text(draw, (end, middle), entry.share, 19, anchor="rm"))
     if entry.hectares:
-        numbers += 16 + _text(draw, (end - numbers, middle), entry.hectares, 19, color=SOFT_INK, anchor="rm")
-    _text(draw, (x + 48, middle), entry.name, 19, anchor="lm", width=width - 48 - numbers)
-
-
-def _text(
-    draw: ImageDraw.ImageDraw,
-    at: tuple[int, int],
-    text: str,
-    size: int,
-    *,
-    bold: bool = False,
-    color: Color = INK,
-    anchor: str = "la",
-    width: int | None = None,
-) -> int:
-    """Draw a line, cut with … to `width`; returns the pixels that it takes."""
-    font = font_for(text, size, bold=bold)
-    if width is not None and draw.textlength(text, font) > width:
-        while text and draw.textlength(text + "…", font) > width:
-            text = text[:-1].rstrip()
-        text += "…"
-    draw.text(at, text, color, font, anchor)
-    return math.ceil(draw.textlength(text, font))
-
-
-def font_for(text: str, size: int, *, bold: bool = False) -> Font:
-    """The first font that can write all of a text; without any, the first there is; at last Pillow's own."""
-    fonts: list[Font] = [font for names in FONTS if (font := _load(names[bold], size)) is not None]
-    fonts.append(ImageFont.load_default(size))
-    return next((font for font in fonts if _covers(font, text)), fonts[0])
-
-
-@lru_cache(maxsize=64)
-def _load(name: str, size: int) -> ImageFont.FreeTypeFont | None:
-    try:
-        return ImageFont.truetype(name, size)
-    except OSError:
-        return None
-
-
-def _covers(font: Font, text: str) -> bool:
-    """True when no character is drawn as the font's "missing" box; U+FFFF is never a character."""
-    missing = bytes(font.getmask("\uffff"))
-    return all(char.isspace() or bytes(font.getmask(char)) != missing for char in set(text))
+        numbers += 16 + draw_text(draw, (end - numbers, middle), entry.hectares, 19, color=SOFT_INK, anchor="rm")
+    draw_text(draw, (x + 48, middle), entry.name, 19, anchor="lm", width=width - 48 - numbers)

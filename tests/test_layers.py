@@ -70,6 +70,7 @@ ROOMS = (
     Room("geoseg.tiling.*", 2, f"{WORDS} dask distributed dask_jobqueue"),
     Room("geoseg.picture", 2, f"{WORDS} PIL"),
     Room("geoseg.charts", 2, f"{WORDS} PIL"),
+    Room("geoseg.lettering", 2, f"{WORDS} PIL"),
     Room("geoseg.stac", 2, f"{WORDS} shapely"),
     Room("geoseg.console", 2, "rich"),
     Room("geoseg.report.*", 2, f"{WORDS} PIL jinja2"),

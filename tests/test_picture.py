@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageFont
+from PIL import Image
 
-import geoseg.picture as picture_module
 from geoseg.classes import ClassScheme, LandClass
 from geoseg.picture import (
     HATCH,
@@ -186,22 +185,3 @@ def test_stretch_takes_the_blue_veil_off() -> None:
 def test_stretch_of_nothing_and_of_a_constant(valid: NDArray[np.bool_]) -> None:
     out = stretch(np.zeros((3, 3, 4), np.float32), valid)
     assert (out == (0 if valid.all() else NO_IMAGE)).all()
-
-
-def test_missing_glyphs_are_noticed() -> None:
-    own = ImageFont.load_default(20)  # Aileron: Latin letters only
-    assert picture_module._covers(own, "Trees 12.3 %")
-    assert not picture_module._covers(own, "Лес")
-
-
-def test_the_first_font_that_can_write_the_text_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    latin, wide = ImageFont.load_default(20), ImageFont.load_default(21)
-    monkeypatch.setattr(picture_module, "FONTS", (("absent",) * 2, ("latin",) * 2, ("wide",) * 2))
-    monkeypatch.setattr(picture_module, "_load", lambda name, _size: {"latin": latin, "wide": wide}.get(name))
-    monkeypatch.setattr(picture_module, "_covers", lambda font, text: font is wide or text.isascii())
-    assert picture_module.font_for("Trees", 20) is latin
-    assert picture_module.font_for("Лес", 20) is wide
-    monkeypatch.setattr(picture_module, "_covers", lambda _font, _text: False)
-    assert picture_module.font_for("森", 20) is latin
-    monkeypatch.setattr(picture_module, "FONTS", ())
-    assert picture_module.font_for("森", 20).getname() == ("Aileron", "Regular")  # type: ignore[union-attr]

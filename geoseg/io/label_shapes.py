@@ -24,6 +24,7 @@ from shapely.affinity import affine_transform
 from geoseg.errors import InputError, InputMissingError, UsageError
 from geoseg.grid import GEOD, Grid
 from geoseg.io.ogr import OGR_ERRORS
+from geoseg.io.vector_layers import check_field, one_layer
 
 Geometries = NDArray[np.object_]
 REVIEWED = "reviewed"
@@ -113,13 +114,13 @@ def _read(
     try:
         if path.suffix.lower() == ".parquet":
             table = geopandas.read_parquet(path)
-            _check_field(path, field, [name for name in table.columns if name != table.geometry.name])
+            check_field(path, field, [name for name in table.columns if name != table.geometry.name], "field")
             columns = {name: table[name].to_list() for name in (field, REVIEWED) if name in table}
             return table.crs and CRS(table.crs), np.asarray(table.geometry.array), columns, ()
-        layer = _layer(path, layer)
+        layer = one_layer(path, layer, "layer")
         about = pyogrio.read_info(path, layer=layer)
         fields = [str(name) for name in about["fields"]]
-        _check_field(path, field, fields)
+        check_field(path, field, fields, "field")
         wanted = [name for name in (field, REVIEWED) if name in fields]
         meta, _, wkb, data = pyogrio.raw.read(path, layer=layer, columns=wanted)
     except UsageError:
@@ -132,27 +133,12 @@ def _read(
     return meta["crs"] and CRS(meta["crs"]), geometries, columns, facts
 
 
-def _layer(path: Path, layer: str | None) -> str:
-    layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
-    names = ", ".join(layers) or "none"
-    if layer is not None and layer not in layers:
-        raise UsageError(f"layer {layer!r} is not in {path}; its layers with geometry: {names}.")
-    if layer is None and len(layers) != 1:
-        raise UsageError(f"labels {path} have {len(layers)} layers with geometry ({names}): name one (layer).")
-    return layer or layers[0]
-
-
-def _check_field(path: Path, field: str, fields: list[str]) -> None:
-    if field not in fields:
-        raise UsageError(f"field {field!r} is not in {path}; it has: {', '.join(fields) or 'no attributes'}.")
-
-
 def vector_fields(path: Path, layer: str | None = None) -> list[str] | None:
     """Names of a vector layer's attributes; None when the file is no vector file."""
     try:
         if path.suffix.lower() == ".parquet":
             return [str(name) for name in geopandas.read_parquet(path).columns]
-        return [str(name) for name in pyogrio.read_info(path, layer=_layer(path, layer))["fields"]]
+        return [str(name) for name in pyogrio.read_info(path, layer=one_layer(path, layer, "layer"))["fields"]]
     except (*OGR_ERRORS, OSError, ValueError):
         return None
 

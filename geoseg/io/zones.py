@@ -15,6 +15,7 @@ from pyproj import CRS
 
 from geoseg.errors import GeosegWarning, InputError, InputMissingError, UsageError
 from geoseg.io.ogr import OGR_ERRORS
+from geoseg.io.vector_layers import check_field, one_layer
 from geoseg.zones.table import ZoneName, Zones
 
 __all__ = ["Zones", "read_zones", "zone_files"]
@@ -71,30 +72,16 @@ def _read(path: Path, field: str, layer: str | None) -> Any:
     try:
         if path.suffix.lower() == ".parquet":
             table = geopandas.read_parquet(path)
-            _check_field(path, field, [name for name in table.columns if name != table.geometry.name])
+            check_field(path, field, [name for name in table.columns if name != table.geometry.name], "--field")
             return table
-        layer = _layer(path, layer)
-        _check_field(path, field, [str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]])
+        layer = one_layer(path, layer, "--layer")
+        fields = [str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]]
+        check_field(path, field, fields, "--field")
         return pyogrio.read_dataframe(path, layer=layer, columns=[field])
     except UsageError:
         raise
     except (*OGR_ERRORS, OSError, ValueError) as error:
         raise InputError(f"zones {path} cannot be read: {error}") from error
-
-
-def _layer(path: Path, layer: str | None) -> str:
-    layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
-    names = ", ".join(layers) or "none"
-    if layer is not None and layer not in layers:
-        raise UsageError(f"--layer {layer!r} is not in {path}; its layers with geometry: {names}.")
-    if layer is None and len(layers) != 1:
-        raise UsageError(f"zones {path} has {len(layers)} layers with geometry ({names}): name one with --layer.")
-    return layer or layers[0]
-
-
-def _check_field(path: Path, field: str, fields: list[str]) -> None:
-    if field not in fields:
-        raise UsageError(f"--field {field!r} is not in {path}; it has: {', '.join(fields) or 'no attributes'}.")
 
 
 def _name(value: Any) -> ZoneName:

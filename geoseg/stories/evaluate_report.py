@@ -75,13 +75,19 @@ def table_of(report: dict[str, Any]) -> str:
 
 def _boundary(comparison: Comparison, rows: dict[str, Any]) -> dict[str, Any] | None:
     tally = comparison.tally
-    if not tally.distance_px:
+    if not tally.distance_px or _without_outlines(comparison):
         return None
     ious = boundary_ious(tally.boundary)
     for row, iou in zip(rows.values(), ious, strict=True):
         row["boundary_iou"] = iou
     distance_m = tally.distance_px * comparison.map.grid.gsd_m
     return {"distance_px": tally.distance_px, "distance_m": distance_m, "mean_iou": mean_of(ious)}
+
+
+def _without_outlines(comparison: Comparison) -> bool:
+    """Whether the reference shows nowhere two classes side by side, as single polygons here and there do."""
+    _, reference, _ = comparison.tally.boundary
+    return not reference.any()
 
 
 def _calibration(comparison: Comparison) -> dict[str, Any] | None:
@@ -99,6 +105,8 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.append("the reference was brought onto the map's grid by nearest neighbor")
     if comparison.kind == "polygons":
         notes.append("a pixel has the class of the reference polygon that its center lies in")
+    if comparison.tally.distance_px and _without_outlines(comparison):
+        notes.append("no boundary IoU: the reference has no outline between two classes")
     contradictory = comparison.tally.uncounted(CONTRADICTORY)
     if contradictory:
         notes.append(f"{contradictory:,} pixels do not count: reference polygons of different classes overlap there")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from geoseg.errors import ConfigError
-from geoseg.model.build import ALIASES, build_network
+from geoseg.model.build import ALIASES, LEAN, build_network
 from geoseg.model.spec import Architecture
 from geoseg.training.recipe import Recipe
 from geoseg.training.start_bands import mix_bands
@@ -172,7 +172,9 @@ def _misfit(start: Start, arch: Architecture, name: str, theirs: Tensor, own: Te
 
 
 def _plain(arch: Architecture) -> tuple[object, ...]:
-    return ALIASES.get(arch.name, arch.name), arch.encoder, arch.options
+    """What makes an architecture another one; a lean form has the same tensors."""
+    options = {key: value for key, value in arch.options.items() if key != LEAN}
+    return ALIASES.get(arch.name, arch.name), arch.encoder, options
 
 
 def _words(arch: Architecture) -> str:

@@ -1,13 +1,14 @@
 """From the bands that weights were trained on to those of a recipe: which weights, and which normalization.
 
 A band of the same name keeps its weights; a band without one borrows those of its nearest relative by wavelength;
-bands that use one set of weights share it in equal parts. A stranger without relatives stands in for the bands that
-nobody uses, and where there are none, for the mean of all. So no weight is lost, except that of bands that nobody
-replaces, and an input that is the same in all bands passes the layer as before:
+bands that use one set of weights share it in equal parts. Weights that nobody uses go to the nearest relative, too. A
+stranger without relatives stands in for the bands that still nobody uses, and where there are none, for the mean of
+all. So no weight is lost, except that of bands that nobody replaces, and an input that is the same in all bands passes
+the layer as before:
 
-    start      blue  green  red  nir                    red  green  blue
-    wanted     blue  green  red  nir  nir_narrow        thermal
-    weights    blue  green  red  ½·nir  ½·nir           red + green + blue
+    start      blue  green  red  nir                    red  green  blue        red  rededge  nir
+    wanted     blue  green  red  nir  nir_narrow        thermal                 red  nir
+    weights    blue  green  red  ½·nir  ½·nir           red + green + blue      red  rededge + nir
 """
 
 from __future__ import annotations
@@ -64,8 +65,12 @@ def mix_bands(start: Sequence[str], wanted: Sequence[str]) -> BandMix:
     for row, source in enumerate(sources):
         if source is not None:
             matrix[row, source] = 1 / used.count(source)
+    for column in sorted(set(range(len(start))) - set(used)):
+        heir = _source(start[column], wanted)
+        if heir is not None and sources[heir] is not None:
+            matrix[heir, column] = 1
     strangers = [row for row, source in enumerate(sources) if source is None]
-    lost = [column for column in range(len(start)) if column not in used]
+    lost = [column for column in range(len(start)) if not matrix[:, column].any()]
     if strangers and lost:
         matrix[np.ix_(strangers, lost)] = 1 / len(strangers)
     elif strangers:
@@ -94,7 +99,7 @@ def keep_normalization(fresh: Sequence[Band], known: Mapping[str, Band]) -> Norm
 
 
 def _source(name: str, start: Sequence[str]) -> int | None:
-    """Number of the start's band whose weights a band takes; None: it has no relative."""
+    """Number of the band among `start` that is this one, or nearest to it; None: it has no relative."""
     bare = name.partition("@")[0]  # red@2 of a model of two dates
     for same in (name, bare):
         if same in start:

@@ -116,9 +116,11 @@ def by_network(
 ) -> NDArray[np.intp]:
     from geoseg.training.fit import fit, forward_of
     from geoseg.training.score import predict
+    from geoseg.training.start import begin, load_start
 
-    forward = forward_of(fit(spec_of(recipe, bands), training, recipe).network)
-    return predict(forward, unseen, bands, without=without).argmax(axis=1)
+    spec = begin(spec_of(recipe, bands), recipe, load_start(recipe)).spec
+    forward = forward_of(fit(spec, training, recipe).network)
+    return predict(forward, unseen, spec.bands, without=without).argmax(axis=1)
 
 
 def spec_of(recipe: Recipe, bands: tuple[Band, ...]) -> ModelSpec:

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812 (torch's own habit)
+from hypothesis import given
+from hypothesis import strategies as st
 from saved_model import bundle, random_arrays
 
 from geoseg.errors import ConfigError, InputMissingError
 from geoseg.model.crc32c import crc32c, masked_crc32c
-from geoseg.model.dynamicworld import DynamicWorld
+from geoseg.model.dynamicworld import DynamicWorld, _halved
 from geoseg.model.import_dynamicworld import BANDS, RADIUS, read_arrays, spec, tensors_from
 from geoseg.model.normalize import normalize, reflectance
 from geoseg.model.published import PUBLISHED, weights_sha256
@@ -45,6 +48,28 @@ def test_the_margin_is_the_receptive_radius():
         touched = gradient.abs().sum((0, 1)).nonzero() - torch.tensor([row, col])
         reach = max(reach, int(touched.abs().max()))
     assert reach == RADIUS == spec().margin
+
+
+@given(st.integers(2, 9), st.integers(2, 9), st.booleans())
+def test_halving_is_torchs_antialiased_resize(rows, cols, odd):
+    """Odd sides take torch's own. Not to one column: there torch repeats the first row."""
+    x = torch.arange(3 * (2 * rows + odd) * 2 * cols).reshape(1, 3, 2 * rows + odd, 2 * cols).remainder(17) / 2
+    expected = F.interpolate(x, size=[rows, cols], mode="bilinear", antialias=True)
+    torch.testing.assert_close(_halved(x), expected, atol=1e-5, rtol=0)
+
+
+def test_the_lean_form_has_the_same_tensors_and_reach():
+    """And nearly the same answer where features are smooth: there, enlarging classes is enlarging channels."""
+    full, lean = DynamicWorld().double().eval(), DynamicWorld(lean=True).double().eval()
+    lean.load_state_dict(full.state_dict())
+    for module in lean.modules():
+        for name, child in module.named_children():
+            if isinstance(child, torch.nn.Hardswish):
+                setattr(module, name, torch.nn.Mish())
+    ramp = torch.linspace(0, 1, 64, dtype=torch.double).expand(1, 9, 64, 64)
+    with torch.inference_mode():
+        difference = (full(ramp) - lean(ramp))[..., 4:-4, 4:-4].abs().max()
+        assert 0 < difference < 0.01 * full(ramp).std()
 
 
 def test_foreign_arrays_are_refused(arrays, tmp_path):

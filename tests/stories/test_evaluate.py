@@ -190,6 +190,15 @@ def test_polygons_by_name_and_by_code(prediction, tmp_path) -> None:
     assert report_of(prediction, in_degrees, "--field", "name")["confusion"] == report["confusion"]
 
 
+def test_a_reference_without_outlines_has_no_boundary_iou(prediction, tmp_path) -> None:
+    """Polygons that touch no other: the map's outlines within them are no mistakes of drawing."""
+    labels = write_zones(tmp_path / "few.gpkg", {"water": square(0, 0, 1, 4), "trees": square(3, 0, 4, 2)})
+    report = report_of(prediction, labels, "--field", "name")
+    assert report["boundary"] is None
+    assert "no boundary IoU: the reference has no outline between two classes" in report["notes"]
+    assert "boundary_iou" not in report["classes"]["water"]
+
+
 def test_overlapping_polygons_do_not_count_and_are_told(prediction, tmp_path) -> None:
     labels = write_zones(tmp_path / "l.gpkg", {"water": square(0, 0, 2, 4), "trees": square(1, 0, 4, 2)})
     report = report_of(prediction, labels, "--field", "name")

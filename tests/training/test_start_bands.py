@@ -24,7 +24,19 @@ NAMES = sorted({name for family in FAMILIES for name in family} | {"red", "pan",
         (RGBN, ("red", "rededge071"), [[0, 0, 1, 0], [0, 0, 0, 1]], ("rededge071 from nir",)),
         (("nir", "swir16"), ("swir22", "nir08"), [[0, 1], [1, 0]], ("swir22 from swir16", "nir08 from nir")),
         # The nearest by wavelength: 783 nm is nearer to 842 than to 705.
-        (("rededge071", "nir"), ("rededge078",), [[0, 1]], ("rededge078 from nir",)),
+        (
+            ("rededge071", "nir"),
+            ("rededge075", "rededge078"),
+            [[1, 0], [0, 1]],
+            ("rededge075 from rededge071", "rededge078 from nir"),
+        ),
+        # What nobody uses goes to the nearest, too.
+        (
+            ("red", "rededge071", "rededge078", "nir", "swir16"),
+            ("red", "nir_narrow"),
+            [[1, 0, 0, 0, 0], [0, 1, 1, 1, 0]],
+            ("nir_narrow from rededge071 + rededge078 + nir",),
+        ),
         # What several use is shared.
         (
             ("red", "nir"),
@@ -60,6 +72,8 @@ def assert_nothing_is_lost(start: list[str], wanted: list[str]) -> None:
     if gone.any():
         assert not set(wanted) & {start[number] for number in np.flatnonzero(gone)}
         assert not set(wanted) & {"pan", "thermal", "b7"} - set(start)
+        families = [family for family in FAMILIES if set(wanted) & set(family)]
+        assert not any(start[number] in family for number in np.flatnonzero(gone) for family in families)
 
 
 BAND_SETS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=8, unique=True)
