@@ -22,6 +22,7 @@ import psutil
 
 from geoseg.errors import OutputExistsError
 from geoseg.io import posix
+from geoseg.io.failpoint import failpoint
 
 _log = logging.getLogger(__name__)
 
@@ -133,6 +134,7 @@ class OutputLock:
     ) -> None:
         """Release the lock, unless `--break-lock` of another run has taken it away."""
         self._released.set()
+        failpoint("unlock")
         if self.held():
             self.path.unlink(missing_ok=True)
 

@@ -171,6 +171,7 @@ class Publication:
             failpoint("publish:before-record")
             draft.replace(self._record)
             posix.sync_folder(self._folder)
+            failpoint("publish:recorded")
             self._unfinished.unlink()
             self._published = True
 
@@ -239,7 +240,7 @@ class Publication:
 
     def _tidy(self) -> None:
         """Remove what a run left that died between its record and its end."""
-        if not (self._unfinished.exists() or self.work.exists()):
+        if not any(path.exists() for path in (self._unfinished, self.work, self._lock.path)):
             return
         try:
             with self._lock:

@@ -86,6 +86,16 @@ def test_death_at_any_point_never_leaves_a_lie_and_the_next_run_succeeds(tmp_pat
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
+@pytest.mark.parametrize("at", ["publish:recorded", "unlock"])
+def test_death_after_the_record_leaves_nothing_for_long(tmp_path, at) -> None:
+    """Mutation: `_tidy` that does not look for a lock left the one of who died while giving it back."""
+    publish_and_die(tmp_path, NEW, {"mmu": 2}, overwrite=False, at=at)
+    assert_honest(tmp_path, NEW)
+    assert [path.name for path in tmp_path.glob(".*")] != []
+    assert publish(tmp_path, NEW, {"mmu": 2}).up_to_date
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     runs=st.lists(
