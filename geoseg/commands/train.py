@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 _YAML = {".yaml", ".yml"}
 
 
+def _show_keys(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from geoseg.training.recipe_keys import recipe_keys
+
+        click.echo(recipe_keys())
+        ctx.exit()
+
+
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="RECIPE.yaml | SCENE... LABELS")
 @click.option("-o", "--out", "output", type=click.Path(path_type=Path), help="Model file to write.")
@@ -24,6 +32,9 @@ _YAML = {".yaml", ".yml"}
 @click.option("--from", "start", metavar="MODEL", help="Model to start from.  [default: none]")
 @click.option("--merge-names", is_flag=True, help="Names that differ only by case or blanks are one class.")
 @click.option("--check-only", is_flag=True, help="Tell what the labels are worth, and train nothing.")
+@click.option(
+    "--keys", is_flag=True, is_eager=True, expose_value=False, callback=_show_keys, help="Show all keys of a recipe."
+)
 @with_options(READING, OUTPUT, COMMON)
 def train(
     sources: tuple[str, ...], output: Path | None, check_only: bool, as_json: bool, quiet: bool, **params: Any

@@ -17,8 +17,6 @@ SMP = ("unet", "unetplusplus", "deeplabv3plus", "fpn", "segformer", "upernet", "
 # As TorchGeo and the papers write them.
 ALIASES = {"unet++": "unetplusplus", "deeplabv3+": "deeplabv3plus"}
 OWN = ("dynamicworld", "fcn", "linear")
-# Option of `dynamicworld` for the form that is cheap on CPUs.
-LEAN = "lean"
 # timm takes `hf-hub:…` and `local-dir:…` for a name, and then asks the hub or reads a file.
 _ENCODER = re.compile(r"[\w.-]+")
 # All that smp may hand on to timm, whose `checkpoint_path` would open a pickle.

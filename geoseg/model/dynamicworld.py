@@ -21,6 +21,7 @@ BANDS = 9
 CLASSES = 9
 STRIDE = 2
 _LEAST_SQUARE = 1e-12
+_DROPOUT = 0.3
 
 
 class Unit(nn.Sequential):
@@ -54,7 +55,10 @@ class Block(nn.Module):
 class DynamicWorld(nn.Module):
     """Normalized bands (batch, band, row, col) → logits (batch, class, row, col)."""
 
-    def __init__(self, in_channels: int = BANDS, classes: int = CLASSES, *, lean: bool = False) -> None:
+    def __init__(
+        self, in_channels: int = BANDS, classes: int = CLASSES, *, lean: bool = False, hidden: int | None = None
+    ) -> None:
+        """Args: bands; classes; lean: see the module; hidden: channels of a layer before the last; None: no such."""
         super().__init__()
         self.lean = lean
         self.stem = Unit(in_channels, 64, 3, lean=lean)
@@ -62,7 +66,12 @@ class DynamicWorld(nn.Module):
         self.second = Block(96, 144, lean=lean)
         self.side = nn.Sequential(Unit(64, 48, lean=lean), Unit(48, 48, 3, groups=48, lean=lean))
         self.last = Block(192, 144, lean=lean)
-        self.head = nn.Conv2d(144, classes, 1)
+        self.head = nn.Conv2d(144, classes, 1) if hidden is None else _perceptron(144, hidden, classes)
+
+    @property
+    def trunk(self) -> list[nn.Module]:
+        """All but the head: what a fine-tuning calls the encoder."""
+        return [module for name, module in self.named_children() if name != "head"]
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class; rows and columns should be even, as TensorFlow's half size is rounded down."""
@@ -74,6 +83,12 @@ class DynamicWorld(nn.Module):
         length = found.square().sum(dim=1, keepdim=True).clamp(min=_LEAST_SQUARE)
         logits: Tensor = self.head(found * length.rsqrt())
         return F.interpolate(logits, size=full, mode="bilinear") if self.lean else logits
+
+
+def _perceptron(inputs: int, hidden: int, classes: int) -> nn.Sequential:
+    """Two layers for each pixel, for classes that are no half spaces of the features."""
+    layers = (nn.Conv2d(inputs, hidden, 1), nn.Hardswish(), nn.Dropout(_DROPOUT), nn.Conv2d(hidden, classes, 1))
+    return nn.Sequential(*layers)
 
 
 def _halved(x: Tensor) -> Tensor:

@@ -147,7 +147,8 @@ def fit_bands(chips: ChipSet, recipe: Recipe) -> tuple[Band, ...]:
         bands.append(
             Band(
                 name=band.name,
-                mean=round(float(values.mean()), 6),
+                mean=round(float(values.mean()) + band.offset, 6),
+                offset=band.offset,
                 std=round(float(values.std()), 6),
                 optional=band.optional,
                 plausible=band.plausible,

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from geoseg.model.dynamicworld import DynamicWorld
 from geoseg.training.recipe_fit import FitRecipe
 
 
@@ -17,10 +18,9 @@ def frozen(options: FitRecipe, epoch: int) -> bool:
 def set_training(network: nn.Module, *, freeze: bool) -> None:
     """Training mode; a frozen encoder gets no gradients, and its batch norms and dropouts work as in prediction."""
     network.train()
-    encoder = getattr(network, "encoder", None)
-    if isinstance(encoder, nn.Module):
-        encoder.requires_grad_(not freeze)
-        encoder.train(not freeze)
+    for part in _encoder(network):
+        part.requires_grad_(not freeze)
+        part.train(not freeze)
 
 
 def parameter_groups(network: nn.Module, options: FitRecipe) -> list[dict[str, Any]]:
@@ -28,12 +28,17 @@ def parameter_groups(network: nn.Module, options: FitRecipe) -> list[dict[str, A
 
     The encoder's are in it even while it is frozen: an optimizer passes over what has no gradient.
     """
-    encoder = getattr(network, "encoder", None)
-    if options.encoder_lr == 1 or not isinstance(encoder, nn.Module):
+    encoder = [parameter for part in _encoder(network) for parameter in part.parameters()]
+    if options.encoder_lr == 1 or not encoder:
         return [{"params": list(network.parameters()), "lr": options.lr}]
-    inside = set(map(id, encoder.parameters()))
+    inside = set(map(id, encoder))
     rest = [parameter for parameter in network.parameters() if id(parameter) not in inside]
-    return [
-        {"params": rest, "lr": options.lr},
-        {"params": list(encoder.parameters()), "lr": options.lr * options.encoder_lr},
-    ]
+    return [{"params": rest, "lr": options.lr}, {"params": encoder, "lr": options.lr * options.encoder_lr}]
+
+
+def _encoder(network: nn.Module) -> list[nn.Module]:
+    """The parts that make features of bands; none where a network does not tell them from the rest."""
+    if isinstance(network, DynamicWorld):
+        return network.trunk
+    encoder = getattr(network, "encoder", None)
+    return [encoder] if isinstance(encoder, nn.Module) else []

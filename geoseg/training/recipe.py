@@ -102,7 +102,8 @@ class Recipe(Frozen):
                 f"network.stride: {self.network.stride} divides augment.crop {self.augment.crop} "
                 f"and network.chip {self.network.chip} not both"
             )
-        if self.network.encoder is None and (self.fit.freeze != "none" or self.fit.encoder_lr != 1):
+        encoder = self.network.encoder is not None or self.network.architecture == "dynamicworld"
+        if not encoder and (self.fit.freeze != "none" or self.fit.encoder_lr != 1):
             raise ValueError(
                 f"fit.freeze: {self.fit.freeze} with encoder_lr {self.fit.encoder_lr:g} needs an encoder, which "
                 f"network.architecture {self.network.architecture!r} does not have"

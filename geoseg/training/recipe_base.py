@@ -11,6 +11,6 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Frozen(BaseModel):
-    """A part of a recipe: unknown keys are errors, values stay."""
+    """A part of a recipe: unknown keys are errors, values stay; the docstring of a key is what users are shown."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

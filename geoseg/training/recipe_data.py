@@ -134,6 +134,9 @@ class BandRecipe(Frozen):
     optional: bool = False
     haze: Annotated[float, Field(ge=0)] = 0.0
     """Path reflectance that a hazy or top-of-atmosphere image adds to this band, at most."""
+    offset: float = 0.0
+    """Added to all values, in training and ever after, for a `fit.start` that knows them larger: the path reflectance,
+    where it was trained at the top of the atmosphere and the data are of the surface."""
     plausible: tuple[float, float] = (-0.2, 1.6)
 
 

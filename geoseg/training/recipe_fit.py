@@ -97,6 +97,7 @@ class FitRecipe(Frozen):
     """How the weights are found."""
 
     epochs: Annotated[int, Field(ge=1)]
+    """Passes over all chips."""
     batch: Annotated[int, Field(ge=1)] = 16
     """Samples a step and device."""
     lr: Positive = 1e-3
@@ -106,6 +107,7 @@ class FitRecipe(Frozen):
     warm_up: Share | None = None
     """Share of the steps in which the rate rises to its peak; None: 0.2 for one-cycle, 0.05 for cosine, else 0."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Of AdamW."""
     loss: str = "ce"
     """Sum of ce, focal(γ), dice, jaccard, lovasz, and for noisy labels gce(q), sce(α): `focal(2)+0.5*dice`."""
     label_smoothing: Share = 0.0
@@ -123,6 +125,7 @@ class FitRecipe(Frozen):
     inner_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the training places set aside to fit the temperature; then all places are trained on."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Of all that is drawn; on the CPU the same seed gives the same weights."""
     threads: Annotated[int, Field(ge=1)] | None = None
     """Of the network's arithmetic on a CPU; another number rounds otherwise. None: all processors, of any machine."""
     readers: Annotated[int, Field(ge=0)] = 1
@@ -132,6 +135,7 @@ class FitRecipe(Frozen):
     devices: Annotated[int, Field(ge=1)] = 1
     """GPUs that share each step; more than one needs device cuda (or, for trials, cpu)."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """bf16-mixed trains faster where the processor has bf16; 16-mixed needs a GPU."""
     start: str | None = None
     """Model to start from, by name or file; None: from scratch."""
     start_bands: tuple[str, ...] | None = None

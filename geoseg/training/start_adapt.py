@@ -9,13 +9,17 @@ import torch
 from torch import Tensor
 
 from geoseg.errors import ConfigError
-from geoseg.model.build import ALIASES, LEAN, build_network
+from geoseg.model.build import ALIASES, build_network
 from geoseg.model.spec import Architecture
 from geoseg.training.recipe import Recipe
 from geoseg.training.start_bands import mix_bands
 from geoseg.training.start_model import ENCODER, Start
 
 Tensors = dict[str, Tensor]
+
+_FORMS = {"dynamicworld": ("lean", "hidden")}
+"""Options that leave all tensors but the head's as they are."""
+_HEAD = "head."
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ def adapt(start: Start, recipe: Recipe, fresh: Mapping[str, Tensor]) -> Adapted:
     """
     check_architecture(start, recipe.architecture())
     axes, matched = _axes(recipe, fresh), _matched(start, recipe.architecture(), fresh)
-    wanted, rows = [band.name for band in recipe.bands], shared_classes(start, recipe)
+    wanted = [band.name for band in recipe.bands]
+    rows = shared_classes(start, recipe) if axes.classes.keys() & matched.keys() else {}
     mix = mix_bands(start.bands, wanted)
     everything = {number: number for number in range(len(recipe.classes))}
     mixes = {} if list(start.bands) == wanted else axes.bands
@@ -128,8 +133,9 @@ def _matched(start: Start, arch: Architecture, fresh: Mapping[str, Tensor]) -> d
         ConfigError: a tensor of the network, or of its encoder, has none.
     """
     if start.architecture is not None:
-        found = {name: start.tensors[name] for name in fresh if name in start.tensors}
-        needed = set(fresh)
+        own_head = arch.options.get("hidden") != start.architecture.options.get("hidden")
+        needed = {name for name in fresh if not (own_head and name.startswith(_HEAD))}
+        found = {name: start.tensors[name] for name in needed if name in start.tensors}
     else:
         by_name = {_flat(name): tensor for name, tensor in start.tensors.items()}
         ours = {name: _flat(name.removeprefix(ENCODER)) for name in fresh if name.startswith(ENCODER)}
@@ -172,8 +178,8 @@ def _misfit(start: Start, arch: Architecture, name: str, theirs: Tensor, own: Te
 
 
 def _plain(arch: Architecture) -> tuple[object, ...]:
-    """What makes an architecture another one; a lean form has the same tensors."""
-    options = {key: value for key, value in arch.options.items() if key != LEAN}
+    """What makes an architecture another one."""
+    options = {key: value for key, value in arch.options.items() if key not in _FORMS.get(arch.name, ())}
     return ALIASES.get(arch.name, arch.name), arch.encoder, options
 
 

@@ -122,7 +122,8 @@ def _words(name: str, start: Sequence[str], shares: NDArray[np.float64]) -> str:
 
 
 def _like(own: Band, theirs: Band) -> Band:
-    return replace(theirs, optional=own.optional, plausible=own.plausible, quantiles=own.quantiles)
+    offset = theirs.offset + own.offset * theirs.scale
+    return replace(theirs, offset=offset, optional=own.optional, plausible=own.plausible, quantiles=own.quantiles)
 
 
 def _sized(band: Band, level: float, size: float) -> Band:

@@ -14,10 +14,11 @@ from start_kit import model_spec, save_start, seeded_state
 
 from geoseg.errors import ConfigError
 from geoseg.model.build import build
+from geoseg.model.dynamicworld import DynamicWorld
 from geoseg.model.spec import Architecture
 from geoseg.training import task
 from geoseg.training.fit import fit
-from geoseg.training.freeze import parameter_groups
+from geoseg.training.freeze import parameter_groups, set_training
 from geoseg.training.recipe import Recipe
 
 NETWORK = Architecture(name="unet", encoder=SMALL)
@@ -51,6 +52,18 @@ def test_a_frozen_encoder_stays_to_the_bit(start) -> None:
     assert found["encoder"] == set()
     assert any(name.endswith(NORMS) for name in found["decoder"])
     assert found["segmentation_head"]
+
+
+def test_of_dynamic_world_all_but_the_head_is_the_encoder() -> None:
+    network = DynamicWorld(3, 2, hidden=4)
+    head = set(network.head.modules())
+    set_training(network, freeze=True)
+    assert {name.partition(".")[0] for name, p in network.named_parameters() if p.requires_grad} == {"head"}
+    assert {module for module in network.modules() if module.training} == head | {network}
+    set_training(network, freeze=False)
+    assert all(module.training for module in network.modules())
+    rest, encoder = parameter_groups(network, fit_recipe(start="x", encoder_lr=0.1).fit)
+    assert (len(rest["params"]), len(encoder["params"])) == (4, 24 * 4)  # convolution and norm of 24 units
 
 
 def test_without_freezing_it_moves(start) -> None:

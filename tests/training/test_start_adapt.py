@@ -129,6 +129,20 @@ def test_another_band_changes_the_first_layer_alone(tmp_path) -> None:
     assert (found.adapted, found.fresh) == (1, 0)
 
 
+@pytest.mark.parametrize("options", [{"lean": True}, {"hidden": 8}, {"hidden": 8, "lean": True}], ids=str)
+def test_other_forms_of_dynamic_world_take_its_tensors(options, tmp_path) -> None:
+    """A head of its own begins anew, and no class is said to be kept."""
+    spec = model_spec(BANDS, CLASSES, Architecture(name="dynamicworld"))
+    path, old = save_start(tmp_path / "m.safetensors", spec), seeded_state(spec)
+    form = Architecture(name="dynamicworld", options=options)
+    found = adapted(start_recipe(path, BANDS, CLASSES, form), model_spec(BANDS, CLASSES, form))
+    anew = {name for name in found.tensors if name not in old or not torch.equal(old[name], found.tensors[name])}
+    head = {name for name in found.tensors if name.startswith("head.")}
+    assert anew == (head if "hidden" in options else set())
+    assert found.classes == (() if "hidden" in options else tuple(CLASSES.values()))
+    assert found.fresh == len(anew)
+
+
 @pytest.mark.parametrize(
     ("network", "says"),
     [

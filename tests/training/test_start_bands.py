@@ -122,6 +122,15 @@ def test_an_unknown_band_enters_as_large_as_the_known_ones() -> None:
     np.testing.assert_allclose(inputs[:, 1, 0] - inputs[:, 0, 0], [0.05, 0.1, 0.075], rtol=1e-5)
 
 
+def test_an_offset_is_in_the_units_of_the_data() -> None:
+    """Surface reflectance for weights that know the top of the atmosphere in DN of 1/10 000."""
+    there = band("blue", 2.0, 0.5, scale=1e4, offset=7.0, curve="log_sigmoid")
+    (found,) = keep_normalization([band("blue", 0.1, 0.1, offset=0.06)], {"blue": there}).bands
+    assert (found.scale, found.offset) == (1e4, 607.0)
+    pixel = np.array([0.1], np.float32).reshape(1, 1, 1)
+    np.testing.assert_allclose(normalize(pixel, [found]), normalize(pixel + 0.06, [there]), rtol=1e-6)
+
+
 def test_without_known_bands_nothing_changes() -> None:
     fresh = (band("b1", 5, 2), band("b2", 7, 3))
     result = keep_normalization(fresh, {"red": band("red", 0, 1)})
