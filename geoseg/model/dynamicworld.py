@@ -13,6 +13,8 @@ CPU), and unit length and logits before the size is doubled, which the 9 logits 
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own habit)
 from torch import Tensor, nn
@@ -85,10 +87,21 @@ class DynamicWorld(nn.Module):
         return F.interpolate(logits, size=full, mode="bilinear") if self.lean else logits
 
 
+class _Enlarged(nn.Module):
+    """Features of unit length, which are small numbers, as large as layers learn from: ±1.
+
+    Not a batch norm: the few chips of a batch are of few places, and their mean is not everybody's.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channel, row, col) → the same shape."""
+        return x * math.sqrt(x.shape[1])
+
+
 def _perceptron(inputs: int, hidden: int, classes: int) -> nn.Sequential:
     """Two layers for each pixel, for classes that are no half spaces of the features."""
-    layers = (nn.Conv2d(inputs, hidden, 1), nn.Hardswish(), nn.Dropout(_DROPOUT), nn.Conv2d(hidden, classes, 1))
-    return nn.Sequential(*layers)
+    narrow, last = nn.Conv2d(inputs, hidden, 1), nn.Conv2d(hidden, classes, 1)
+    return nn.Sequential(_Enlarged(), narrow, nn.Hardswish(), nn.Dropout(_DROPOUT), last)
 
 
 def _halved(x: Tensor) -> Tensor:
