@@ -192,9 +192,11 @@ def test_a_sensor_encoder_of_torchgeo(network, moco) -> None:
     name = "torchgeo:ResNet18_Weights.SENTINEL2_ALL_MOCO"
     weight, start = first_weights(name, bands, network)
     theirs = state["conv1.weight"]
-    torch.testing.assert_close(weight[:, :2], theirs[:, [7, 3]])  # B8 and B4
-    torch.testing.assert_close(weight[:, 2], theirs.sum(1) - theirs[:, [7, 3]].sum(1))  # for the other eleven
     assert start.bands[:5] == ("coastal", "blue", "green", "red", "rededge071")
+    infrared = [4, 5, 6, 7, 8, 9]  # B5 … B9
+    torch.testing.assert_close(weight[:, 0], theirs[:, infrared].sum(1))
+    torch.testing.assert_close(weight[:, 1], theirs[:, 3])
+    torch.testing.assert_close(weight[:, 2], theirs.sum(1) - theirs[:, [3, *infrared]].sum(1))  # for the other six
     # Trained on DN / 10 000, which is reflectance.
     assert (start.normalization["nir"].mean, start.normalization["nir"].std) == (0, 1)
     first_weights(name, bands, network)
