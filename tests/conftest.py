@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from fork_kit import Forked
+
 settings.register_profile(
     "geoseg",
     deadline=None,
@@ -37,6 +39,11 @@ def pytest_report_header() -> list[str]:
         f"GDAL {rasterio.__gdal_version__} (rasterio), {pyogrio.__gdal_version_string__} (pyogrio)",
         f"shared data: {SHARED if SHARED.is_dir() else 'not here, its tests skip'}",
     ]
+
+
+@pytest.fixture(scope="session")
+def forked() -> Forked:
+    return Forked()
 
 
 @pytest.fixture(scope="session")

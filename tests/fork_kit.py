@@ -15,7 +15,7 @@ from typing import Any
 
 from cli_kit import Done
 
-PRELOAD = ["geoseg.cli", "geoseg.stories.run", "geoseg.stories.segment", "geoseg.model.build"]
+PRELOAD = ["geoseg.cli", "geoseg.stories.run", "geoseg.stories.segment", "geoseg.stories.train", "geoseg.model.build"]
 PATIENCE_S = 120
 
 

@@ -6,13 +6,7 @@ from pathlib import Path
 
 import pytest
 from cli_kit import cut, geoseg, reflectance_model
-from fork_kit import Forked
 from resume_kit import FLAGS, TILE
-
-
-@pytest.fixture(scope="session")
-def forked() -> Forked:
-    return Forked()
 
 
 @pytest.fixture(scope="session")

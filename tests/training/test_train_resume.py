@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from chipmaker import recipe, write_recipe, write_set
-from cli_kit import Done, geoseg, names_in, start
+from cli_kit import Done, geoseg, names_in
+from fork_kit import Forked
 
 from geoseg.io.record import verify_record
 
@@ -39,11 +40,9 @@ def train(plan: Path, folder: Path, *more: str) -> Done:
     return geoseg("train", plan, "-o", folder / "tiny.safetensors", *more)
 
 
-def stopped(plan: Path, folder: Path, failpoint: str) -> tuple[int, str]:
-    """Exit code and last line of a training of its own process that stops itself."""
-    child = start("train", plan, "-o", folder / "tiny.safetensors", failpoint=failpoint)
-    _, err = child.communicate(timeout=240)
-    return child.returncode, err.strip().splitlines()[-1]
+def stopped(forked: Forked, plan: Path, folder: Path, failpoint: str) -> Done:
+    """How a training of its own process ended that stops itself."""
+    return forked.run("train", plan, "-o", folder / "tiny.safetensors", failpoint=failpoint)
 
 
 def assert_goes_on(plan: Path, folder: Path, undisturbed: bytes, finished: int) -> None:
@@ -65,24 +64,27 @@ SLOW_KILLS = [("epoch", 1), ("epoch:3", 3), ("epoch:4", 4), ("epoch:6", 6), ("pu
 @pytest.mark.parametrize(
     ("failpoint", "finished"), [*KILLS, *(pytest.param(*kill, marks=pytest.mark.slow) for kill in SLOW_KILLS)]
 )
-def test_a_killed_training_goes_on_to_the_same_model_file(plan, undisturbed, tmp_path, failpoint, finished) -> None:
-    code, _ = stopped(plan, tmp_path, failpoint)
-    assert code == -9
+def test_a_killed_training_goes_on_to_the_same_model_file(
+    forked, plan, undisturbed, tmp_path, failpoint, finished
+) -> None:
+    assert stopped(forked, plan, tmp_path, failpoint).code == -9
     assert not (tmp_path / "tiny.safetensors.json").exists()
     assert_goes_on(plan, tmp_path, undisturbed, finished)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(("name", "code", "says"), [("SIGTERM", 143, "terminated"), ("SIGINT", 130, "interrupted")])
-def test_a_signal_ends_it_with_its_code_and_the_next_run_goes_on(plan, undisturbed, tmp_path, name, code, says) -> None:
-    ended, last = stopped(plan, tmp_path, f"epoch:2 {name}")
-    assert (ended, last) == (code, f"error: {says}; run the same command again.")
+def test_a_signal_ends_it_with_its_code_and_the_next_run_goes_on(
+    forked, plan, undisturbed, tmp_path, name, code, says
+) -> None:
+    done = stopped(forked, plan, tmp_path, f"epoch:2 {name}")
+    assert (done.code, done.last) == (code, f"error: {says}; run the same command again.")
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".lock")]
     assert_goes_on(plan, tmp_path, undisturbed, 2)
 
 
-def test_work_of_another_recipe_is_refused_and_discarded_only_when_asked(plan, undisturbed, tmp_path) -> None:
-    assert stopped(plan, tmp_path, "epoch:2")[0] == -9
+def test_work_of_another_recipe_is_refused_and_discarded_only_when_asked(forked, plan, undisturbed, tmp_path) -> None:
+    assert stopped(forked, plan, tmp_path, "epoch:2").code == -9
     text = plan.read_text()
     other = plan.with_name("other.yaml")
     other.write_text(text.replace("lr: 0.003", "lr: 0.002"))
