@@ -26,6 +26,18 @@ class Running:
     process: BaseProcess
     err: Connection
 
+    def line(self) -> str:
+        """The next line that it says on standard error; empty at the end. `end` gives those that follow."""
+        said = b""
+        while not said.endswith(b"\n") and (byte := os.read(self.err.fileno(), 1)):
+            said += byte
+        return said.decode()
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        assert self.process.pid is not None
+        os.kill(self.process.pid, number)
+
     def end(self) -> Done:
         """How it ended: exit code, negative the signal that killed it; what it said on standard error."""
         self.process.join(PATIENCE_S)

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from cli_kit import cut, geoseg, names_in, polygons_in, start, states
+from cli_kit import cut, geoseg, names_in, polygons_in, states
+from fork_kit import Running
 
 from geoseg.io.record import verify_record
 
@@ -92,16 +90,15 @@ def assert_the_next_run_succeeds(piece: Path, model: Path, out: Path, undisturbe
     assert verify_record(out / RECORD) == []
 
 
-Moment = Callable[[subprocess.Popen[str], Path], None]
+Moment = Callable[[Running, Path], None]
 
 
 def at_line(number: int) -> Moment:
     """When the run has written so many lines of progress."""
 
-    def wait(child: subprocess.Popen[str], _out: Path) -> None:
+    def wait(run: Running, _out: Path) -> None:
         for _ in range(number):
-            assert child.stderr is not None
-            child.stderr.readline()
+            run.line()
 
     return wait
 
@@ -109,11 +106,11 @@ def at_line(number: int) -> Moment:
 def at_file(pattern: str) -> Moment:
     """When a file appears in the work folder."""
 
-    def wait(child: subprocess.Popen[str], out: Path) -> None:
+    def wait(run: Running, out: Path) -> None:
         deadline = time.monotonic() + PATIENCE_S
-        while not list(out.glob(f".piece.geoseg-*/{pattern}")) and child.poll() is None:
+        while not list(out.glob(f".piece.geoseg-*/{pattern}")) and run.process.is_alive():
             assert time.monotonic() < deadline
-            time.sleep(0.001)
+            run.process.join(0.001)
 
     return wait
 
@@ -129,14 +126,14 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize(("moment", "replaces"), [(m, n % 2 == 1) for n, m in enumerate(MOMENTS)])
-def test_killed_at_a_moment(piece, model, older, undisturbed, tmp_path, moment, replaces) -> None:
+def test_killed_at_a_moment(forked, piece, model, older, undisturbed, tmp_path, moment, replaces) -> None:
     """Every other time an older output stands there."""
     out = started_anew(older, tmp_path) if replaces else tmp_path / "out"
     past = contents(older) if replaces else {}
-    child = start("run", piece, "-o", out, "-m", model, *FLAGS, "--overwrite")
-    MOMENTS[moment](child, out)
-    child.kill()
-    child.communicate()
+    run = forked.start("run", piece, "-o", out, "-m", model, *FLAGS, "--overwrite")
+    MOMENTS[moment](run, out)
+    run.signal(signal.SIGKILL)
+    run.end()
     assert_honest(out, past, undisturbed)
     assert_the_next_run_succeeds(piece, model, out, undisturbed)
 
@@ -146,36 +143,12 @@ SLOW = {"publish:record-removed", "publish:before-record"}  # `tests/io/test_pub
 
 
 @pytest.mark.parametrize("at", [pytest.param(at, marks=[pytest.mark.slow] * (at in SLOW)) for at in DEATHS])
-def test_killed_while_publishing_over_an_older_output(piece, model, older, undisturbed, tmp_path, at) -> None:
+def test_killed_while_publishing_over_an_older_output(forked, piece, model, older, undisturbed, tmp_path, at) -> None:
     out = started_anew(older, tmp_path)
-    child = start("run", piece, "-o", out, "-m", model, *FLAGS, "--overwrite", failpoint=at)
-    child.communicate(timeout=PATIENCE_S)
-    assert child.returncode == -signal.SIGKILL
+    done = forked.run("run", piece, "-o", out, "-m", model, *FLAGS, "--overwrite", failpoint=at)
+    assert done.code == -signal.SIGKILL
     assert_honest(out, contents(older), undisturbed)
     assert (out / RECORD).exists() == (at == "publish:staged")
-    assert_the_next_run_succeeds(piece, model, out, undisturbed)
-
-
-@pytest.fixture(scope="module")
-def whole_s(piece, model, tmp_path_factory) -> float:
-    """Seconds from the start of the interpreter to its end, here and now."""
-    begun = time.monotonic()
-    child = start("run", piece, "-o", tmp_path_factory.mktemp("clock"), "-m", model, *FLAGS)
-    child.communicate(timeout=PATIENCE_S)
-    return time.monotonic() - begun
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(30))
-def test_killed_at_random(piece, model, older, undisturbed, whole_s, tmp_path, seed) -> None:
-    """Most of the time goes into imports; the later half holds the work."""
-    out = started_anew(older, tmp_path)
-    child = start("run", piece, "-o", out, "-m", model, *FLAGS, "--overwrite")
-    with suppress(subprocess.TimeoutExpired):
-        child.wait(whole_s * random.Random(seed).uniform(0.4, 1.0))
-    child.kill()
-    child.communicate()
-    assert_honest(out, contents(older), undisturbed)
     assert_the_next_run_succeeds(piece, model, out, undisturbed)
 
 
@@ -190,18 +163,18 @@ def test_killed_at_random(piece, model, older, undisturbed, whole_s, tmp_path, s
     ids=str,
 )
 def test_asked_to_stop_the_old_output_stays_and_only_tiles_are_left(
-    piece, model, older, tmp_path, number, code, moment, workers
+    forked, piece, model, older, tmp_path, number, code, moment, workers
 ) -> None:
     """With SIGINT nothing was there before: then nothing is there afterwards."""
     out = tmp_path / "out" if number == signal.SIGINT else started_anew(older, tmp_path)
     before = states(out) if out.exists() else {}
-    child = start("run", piece, "-o", out, "-m", model, *FLAGS, *workers, "--overwrite")
-    MOMENTS[moment](child, out)
-    child.send_signal(number)
-    _, err = child.communicate(timeout=PATIENCE_S)
-    assert child.returncode == code, err
-    assert "Traceback" not in err
-    assert "again" in err.splitlines()[-1]
+    run = forked.start("run", piece, "-o", out, "-m", model, *FLAGS, *workers, "--overwrite")
+    MOMENTS[moment](run, out)
+    run.signal(number)
+    done = run.end()
+    assert done.code == code, done.err
+    assert "Traceback" not in done.err
+    assert "again" in done.last
     left = states(out)
     (work,) = left.keys() - before.keys()
     assert left.pop(work)
@@ -209,18 +182,17 @@ def test_asked_to_stop_the_old_output_stays_and_only_tiles_are_left(
     assert names_in(out / work) == {"key.json", "tiles"}
 
 
-def test_of_two_runs_at_once_one_works_and_the_other_is_told(piece, model, undisturbed, tmp_path) -> None:
+def test_of_two_runs_at_once_one_works_and_the_other_is_told(forked, piece, model, undisturbed, tmp_path) -> None:
     out = tmp_path / "out"
-    child = start("run", piece, "-o", out, "-m", model, *FLAGS)
-    at_line(3)(child, out)
-    child.send_signal(signal.SIGSTOP)
+    run = forked.start("run", piece, "-o", out, "-m", model, *FLAGS)
+    at_line(3)(run, out)
+    run.signal(signal.SIGSTOP)
     try:
         done = geoseg("run", piece, "-o", out, "-m", model, *FLAGS)
     finally:
-        child.send_signal(signal.SIGCONT)
-    assert (done.code, f"process {child.pid} " in done.last) == (73, True)
-    child.communicate(timeout=PATIENCE_S)
-    assert child.returncode == 0
+        run.signal(signal.SIGCONT)
+    assert (done.code, f"process {run.process.pid} " in done.last) == (73, True)
+    assert run.end().code == 0
     assert contents(out) == undisturbed
 
 
