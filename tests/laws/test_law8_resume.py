@@ -26,14 +26,13 @@ from geoseg.io import tile_file
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 
-DEATHS = [
-    *("open", "plan", "tile:1", "tile:5", "tile:before-rename:1", "tile:before-rename:6", "cog:1", "cog:2", "vector:1"),
-    *("vector:2", "publish:staged", "publish:record-removed", "publish:between-renames:1", "publish:between-renames:5"),
-    "publish:before-record",
-]
+DEATHS = ["plan", "tile:5", "tile:before-rename:6", "cog:1", "vector:2", "publish:between-renames:1"]
+DEATHS += ["publish:before-record"]
+SLOW_DEATHS = ["open", "tile:1", "tile:before-rename:1", "cog:2", "vector:1", "publish:staged"]
+SLOW_DEATHS += ["publish:record-removed", "publish:between-renames:5"]
 
 
-@pytest.mark.parametrize("at", DEATHS)
+@pytest.mark.parametrize("at", [*DEATHS, *(pytest.param(at, marks=pytest.mark.slow) for at in SLOW_DEATHS)])
 def test_killed_twice_at_a_stage_and_resumed(forked, command, undisturbed, tmp_path, at) -> None:
     out = tmp_path / "out"
     kept = set()
