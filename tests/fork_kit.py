@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
@@ -34,9 +35,10 @@ class Running:
         return said.decode()
 
     def signal(self, number: int) -> None:
-        """Send a signal."""
+        """Send a signal, if it still runs."""
         assert self.process.pid is not None
-        os.kill(self.process.pid, number)
+        with suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
 
     def end(self) -> Done:
         """How it ended: exit code, negative the signal that killed it; what it said on standard error."""

@@ -90,7 +90,7 @@ class DynamicWorld(nn.Module):
 class _Enlarged(nn.Module):
     """Features of unit length, which are small numbers, as large as layers learn from: ±1.
 
-    Not a batch norm: the few chips of a batch are of few places, and their mean is not everybody's.
+    A batch norm in this place was no better (0.34 and 0.33 mean IoU on one fold), and is a state more.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,8 +107,8 @@ def _perceptron(inputs: int, hidden: int, classes: int) -> nn.Sequential:
 def _halved(x: Tensor) -> Tensor:
     """TensorFlow's antialiased resize to half the size: a triangle over four pixels, cut off and filled up at the rim.
 
-    As a convolution, which torch does in any arithmetic and ten times as fast as its own antialiased resize; that one
-    serves where a side is odd.
+    As a convolution, which torch does in bf16, too, and in half the time of its own antialiased resize; that one serves
+    where a side is odd.
     """
     rows, cols = x.shape[-2:]
     if rows % STRIDE or cols % STRIDE:

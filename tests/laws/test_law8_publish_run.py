@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import signal
 import sys
 import time
@@ -149,6 +150,29 @@ def test_killed_while_publishing_over_an_older_output(forked, piece, model, olde
     assert done.code == -signal.SIGKILL
     assert_honest(out, contents(older), undisturbed)
     assert (out / RECORD).exists() == (at == "publish:staged")
+    assert_the_next_run_succeeds(piece, model, out, undisturbed)
+
+
+@pytest.fixture(scope="module")
+def whole_s(forked, piece, model, tmp_path_factory) -> float:
+    """Seconds of a run, here and now; of the second, as the first starts the server of processes."""
+    for _ in range(2):
+        begun = time.monotonic()
+        assert forked.run("run", piece, "-o", tmp_path_factory.mktemp("clock"), "-m", model, *FLAGS).code == 0
+    return time.monotonic() - begun
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(30))
+def test_killed_at_random_over_an_older_output(
+    forked, piece, model, older, undisturbed, whole_s, tmp_path, seed
+) -> None:
+    out = started_anew(older, tmp_path)
+    run = forked.start("run", piece, "-o", out, "-m", model, *FLAGS, "--overwrite")
+    run.process.join(whole_s * random.Random(seed).random())
+    run.signal(signal.SIGKILL)
+    run.end()
+    assert_honest(out, contents(older), undisturbed)
     assert_the_next_run_succeeds(piece, model, out, undisturbed)
 
 
