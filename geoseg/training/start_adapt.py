@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from geoseg.errors import ConfigError
 from geoseg.model.build import ALIASES, build_network
 from geoseg.model.spec import Architecture
 from geoseg.training.recipe import Recipe
+from geoseg.training.spectra import Estimate, estimate
 from geoseg.training.start_bands import mix_bands
 from geoseg.training.start_model import ENCODER, Start
 
@@ -63,7 +65,9 @@ def adapt(start: Start, recipe: Recipe, fresh: Mapping[str, Tensor]) -> Adapted:
     axes, matched = _axes(recipe, fresh), _matched(start, recipe.architecture(), fresh)
     wanted = [band.name for band in recipe.bands]
     rows = shared_classes(start, recipe) if axes.classes.keys() & matched.keys() else {}
-    mix = mix_bands(start.bands, wanted)
+    biases = {} if list(start.bands) == wanted else _biases(axes, matched)
+    mix = mix_bands(start.bands, wanted, _estimates(start, recipe, constant=len(biases) == len(axes.bands)))
+    biases = biases if mix.constants.any() else {}
     everything = {number: number for number in range(len(recipe.classes))}
     mixes = {} if list(start.bands) == wanted else axes.bands
     picks = {} if rows == everything and len(rows) == start.n_classes else axes.classes
@@ -74,12 +78,14 @@ def adapt(start: Start, recipe: Recipe, fresh: Mapping[str, Tensor]) -> Adapted:
         own, tensor = fresh[name], theirs
         if name in mixes:
             tensor = _mixed(tensor, torch.from_numpy(mix.matrix), mixes[name])
+        if name in biases:
+            tensor = _shifted(tensor, matched[biases[name]], torch.from_numpy(mix.constants), mixes[biases[name]])
         if name in picks:
             tensor = _rows(tensor, own, rows, picks[name])
         if tensor.shape != own.shape:
             raise ConfigError(_misfit(start, recipe.architecture(), name, theirs, own))
         taken[name] = tensor.to(own.dtype)
-    adapted = sum(name in mixes or name in picks for name in taken)
+    adapted = sum(name in mixes or name in biases or name in picks for name in taken)
     kept = tuple(recipe.classes[row].name for row in rows)
     return Adapted({**fresh, **taken}, len(taken) - adapted, adapted, len(fresh) - len(taken), mix.said, kept)
 
@@ -126,6 +132,33 @@ def _axes(recipe: Recipe, fresh: Mapping[str, Tensor]) -> _Axes:
     return _Axes(growing(wider), growing(richer))
 
 
+def _biases(axes: _Axes, matched: Mapping[str, Tensor]) -> dict[str, str]:
+    """Bias → weights, of the layers that see the bands."""
+    pairs = {weights.removesuffix("weight") + "bias": weights for weights in axes.bands}
+    return {bias: weights for bias, weights in pairs.items() if bias in matched}
+
+
+def _estimates(start: Start, recipe: Recipe, *, constant: bool) -> dict[str, Estimate]:
+    """Bands of the start that the recipe has not, estimated from those that a scene must have, normalized as there.
+
+    A band that the start can do without is not missed.
+    """
+    known = start.normalization
+    if recipe.fit.restandardize or start.unit != recipe.model.unit:
+        return {}
+    there = {n: known[b.name] for n, b in enumerate(recipe.bands) if b.name in known and not b.optional}
+    lacking = set(start.bands) - {band.name for band in recipe.bands}
+    out = {}
+    for name in start.bands:
+        if name in lacking and name in known and not known[name].optional:
+            found = estimate(known[name], list(there.values()), constant=constant)
+            if found is not None:
+                shares = np.zeros(len(recipe.bands))
+                shares[list(there)] = found.shares
+                out[name] = replace(found, shares=shares)
+    return out
+
+
 def _matched(start: Start, arch: Architecture, fresh: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The start's tensors by the network's names.
 
@@ -161,6 +194,12 @@ def _mixed(tensor: Tensor, matrix: Tensor, axis: int) -> Tensor:
     """Shares (wanted, start) of a tensor along its axis of bands; in float64, so that a share of 1 copies bits."""
     mixed: Tensor = torch.tensordot(matrix, tensor.double(), dims=([1], [axis])).movedim(0, axis)
     return mixed.to(tensor.dtype).contiguous()
+
+
+def _shifted(bias: Tensor, weights: Tensor, constants: Tensor, axis: int) -> Tensor:
+    """A layer's bias (output,) with the constant parts (start band,) of estimated inputs added."""
+    found: Tensor = torch.tensordot(constants, weights.double(), dims=([0], [axis]))
+    return (bias.double() + found.flatten(1).sum(dim=1)).to(bias.dtype)
 
 
 def _rows(theirs: Tensor, own: Tensor, rows: Mapping[int, int], axis: int) -> Tensor:

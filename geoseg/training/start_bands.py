@@ -9,6 +9,9 @@ the layer as before:
     start      blue  green  red  nir                    red  green  blue        red  rededge  nir
     wanted     blue  green  red  nir  nir_narrow        thermal                 red  nir
     weights    blue  green  red  ½·nir  ½·nir           red + green + blue      red  rededge + nir
+
+Better than the nearest relative is an estimate of a band that is missing from all that are there, where their
+normalization is known (`geoseg.training.spectra`); then its weights go to those in the estimate's shares.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.model.spec import Band
+from geoseg.training.spectra import Estimate
 
 # Central wavelengths in nm of Sentinel-2 and Landsat bands; only bands of one family see the same things.
 FAMILIES = (
@@ -40,6 +44,8 @@ class BandMix:
     """(wanted band, start band): shares."""
     said: tuple[str, ...]
     """For people: each band that is not simply the start's of its name."""
+    constants: NDArray[np.float64]
+    """(start band,): what the input of a band that is missing is estimated to be where all others are 0."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +58,17 @@ class Normalization:
     warnings: tuple[str, ...]
 
 
-def mix_bands(start: Sequence[str], wanted: Sequence[str]) -> BandMix:
+def mix_bands(
+    start: Sequence[str], wanted: Sequence[str], estimates: Mapping[str, Estimate] | None = None
+) -> BandMix:
     """Shares of the start's bands in each wanted one; see the module.
 
     Args:
         start: band names, distinct.
         wanted: band names, distinct.
+        estimates: of bands of the start that are not wanted, from all wanted ones.
     """
+    estimates = estimates or {}
     sources = [_source(name, start) for name in wanted]
     used = [source for source in sources if source is not None]
     matrix = np.zeros((len(wanted), len(start)))
@@ -67,7 +77,9 @@ def mix_bands(start: Sequence[str], wanted: Sequence[str]) -> BandMix:
             matrix[row, source] = 1 / used.count(source)
     for column in sorted(set(range(len(start))) - set(used)):
         heir = _source(start[column], wanted)
-        if heir is not None and sources[heir] is not None:
+        if start[column] in estimates:
+            matrix[:, column] = estimates[start[column]].shares
+        elif heir is not None and sources[heir] is not None:
             matrix[heir, column] = 1
     strangers = [row for row, source in enumerate(sources) if source is None]
     lost = [column for column in range(len(start)) if not matrix[:, column].any()]
@@ -76,8 +88,13 @@ def mix_bands(start: Sequence[str], wanted: Sequence[str]) -> BandMix:
     elif strangers:
         matrix[strangers] = 1 / len(start)
         matrix *= len(start) / (len(start) + len(strangers))
-    rows = zip(wanted, matrix, strict=True)
-    return BandMix(matrix, tuple(text for name, shares in rows if (text := _words(name, start, shares))))
+    plain = matrix.copy()
+    plain[:, [start.index(name) for name in estimates]] = 0
+    rows = zip(wanted, plain, strict=True)
+    said = [text for name, shares in rows if (text := _words(name, start, shares))]
+    said += [f"{name} estimated ({found.r2:.0%} of its variance)" for name, found in estimates.items()]
+    constants = [estimates[name].constant if name in estimates else 0.0 for name in start]
+    return BandMix(matrix, tuple(said), np.array(constants))
 
 
 def keep_normalization(fresh: Sequence[Band], known: Mapping[str, Band]) -> Normalization:

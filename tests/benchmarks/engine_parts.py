@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -177,11 +178,11 @@ def run(given: Options) -> Figures:
     clock.watch(run_story, "write_polygons", "write")
     clock.watch(run_story, "_write_preview", "preview")
     out = Path(given["folder"]) / "out"
+    shutil.rmtree(out, ignore_errors=True)  # tiles of a benchmark that was stopped would be gone on with
     start, cpu = time.perf_counter(), time.process_time()
     result = geoseg.run(given["raster"], out, settings_of(given))
     wall, cpu, spent = time.perf_counter() - start, time.process_time() - cpu, clock.seconds
-    for path in out.iterdir():
-        path.unlink()
+    shutil.rmtree(out)
     segment = spent["predict"] - spent["load"]
     forward, slots = (device.seconds, 1) if device else (spent["forward"], cpu_count())
     mpx = job.plan.grid.window.size / 1e6

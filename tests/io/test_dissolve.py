@@ -62,7 +62,7 @@ codes_of = st.integers(0, 2**32 - 1).map(
 )
 
 
-@settings(deadline=None)
+@settings(max_examples=20)
 @given(codes=codes_of, band_rows=st.integers(1, 9))
 def test_classes_are_what_the_raster_says(codes: NDArray[np.uint8], band_rows: int) -> None:
     """Mutation seen red: the rows of a batch left in their own order when they are gathered by class."""

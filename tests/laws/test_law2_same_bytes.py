@@ -65,7 +65,7 @@ def reference(noise, unet):
         {"tile": 10_000, "batch": 5},
         {"tile": 100, "shuffle": 0},
         {"tile": 100, "shuffle": 1},
-        {"tile": 128, "schedule": ScheduleSettings(workers=2)},
+        pytest.param({"tile": 128, "schedule": ScheduleSettings(workers=2)}, marks=pytest.mark.slow),
     ],
     ids=str,
 )

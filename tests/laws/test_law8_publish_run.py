@@ -126,7 +126,13 @@ MOMENTS = {
 }
 
 
-@pytest.mark.parametrize(("moment", "replaces"), [(m, n % 2 == 1) for n, m in enumerate(MOMENTS)])
+SLOW_MOMENTS = {"class raster begun", "preview begun"}  # each has a neighbor in the default run
+
+
+@pytest.mark.parametrize(
+    ("moment", "replaces"),
+    [pytest.param(m, n % 2 == 1, marks=[pytest.mark.slow] * (m in SLOW_MOMENTS)) for n, m in enumerate(MOMENTS)],
+)
 def test_killed_at_a_moment(forked, piece, model, older, undisturbed, tmp_path, moment, replaces) -> None:
     """Every other time an older output stands there."""
     out = started_anew(older, tmp_path) if replaces else tmp_path / "out"

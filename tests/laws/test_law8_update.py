@@ -61,8 +61,8 @@ def visible(out: Path) -> dict[str, tuple[int, int]]:
     return {name: state for name, state in states(out).items() if not name.startswith(".")}
 
 
-DEATHS = ["tile:5", "publish:staged", "publish:before-record"]
-MORE = ["plan", "tile:1", "tile:before-rename:3", "cog:1", "vector:1", "publish:record-removed"]
+DEATHS = ["tile:5", "publish:before-record"]
+MORE = ["plan", "tile:1", "tile:before-rename:3", "cog:1", "vector:1", "publish:staged", "publish:record-removed"]
 MORE += ["publish:between-renames:1", "publish:between-renames:5"]
 
 

@@ -119,7 +119,7 @@ def test_the_reference_is_worth_comparing_with(reference, scene, model, tmp_path
         (64, 1, []),
         (512, 3, []),
         (2048, 8, []),
-        (512, 8, ["--workers", "1"]),
+        pytest.param(512, 8, ["--workers", "1"], marks=pytest.mark.slow),
         (64, 3, ["--workers", "2"]),
         (64, 8, "scheduler"),
         (512, 1, "scheduler"),

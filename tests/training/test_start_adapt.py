@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,15 @@ from builders import linear_spec
 from fit_kit import SMALL, chip_set, fit_recipe
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from start_kit import model_spec, save_start, seeded_state, start_recipe
+from start_kit import model_spec, save_start, seeded_state, start_content, start_recipe
 
 from geoseg.errors import ConfigError
 from geoseg.model.build import build
 from geoseg.model.spec import Architecture, ModelSpec
-from geoseg.training import start_bands
+from geoseg.training import start_adapt, start_bands
 from geoseg.training.fit import fit
 from geoseg.training.recipe import Recipe
+from geoseg.training.spectra import estimate
 from geoseg.training.start import initial_weights, load_start
 from geoseg.training.start_adapt import Adapted, adapt
 
@@ -127,6 +129,51 @@ def test_another_band_changes_the_first_layer_alone(tmp_path) -> None:
     assert torch.equal(found.tensors[changed], old[changed][:, [2, 3, 0]])
     assert found.bands == ("rededge071 from nir",)
     assert (found.adapted, found.fresh) == (1, 0)
+
+
+def assert_estimated(folder: Path) -> Adapted:
+    wide, classes = (*BANDS[:3], "rededge071", BANDS[3]), {80: "water", 10: "trees"}
+    spec = model_spec(wide, CLASSES, LINEAR)
+    path, old = save_start(folder / "m.safetensors", spec), seeded_state(spec)
+    guess = estimate(spec.bands[3], [spec.bands[n] for n in (0, 1, 2, 4)])
+    assert guess is not None
+    found = adapted(start_recipe(path, BANDS, classes, LINEAR), model_spec(BANDS, classes, LINEAR))
+    there = torch.rand(4, dtype=torch.float64)
+    missing = torch.from_numpy(guess.shares) @ there + guess.constant
+    whole = torch.cat([there[:3], missing[None], there[3:]])
+    wanted = old["weight"][:, :, 0, 0].double() @ whole + old["bias"].double()
+    answer = found.tensors["weight"][:, :, 0, 0].double() @ there + found.tensors["bias"].double()
+    torch.testing.assert_close(answer, wanted[[2, 0]], rtol=0, atol=1e-5)
+    return found
+
+
+def test_those_that_are_there_answer_for_a_missing_band(tmp_path) -> None:
+    found = assert_estimated(tmp_path)
+    assert [text.partition(" (")[0] for text in found.bands] == ["rededge071 estimated"]
+    assert (found.reused, found.adapted, found.fresh) == (0, 2, 0)
+
+
+def test_the_estimate_fails_without_its_constant(tmp_path, monkeypatch) -> None:
+    """The mutation: the layer's bias is left as it was."""
+    monkeypatch.setattr(start_adapt, "_biases", lambda *_: {})
+    with pytest.raises(AssertionError):
+        assert_estimated(tmp_path)
+
+
+@pytest.mark.parametrize("what", ["restandardize", "optional there", "two others"])
+def test_nothing_is_estimated_where(what, tmp_path) -> None:
+    """… the normalization is not the start's, the start can do without the band, or too few others surely are there."""
+    spec = model_spec((*BANDS, "rededge071"), CLASSES, LINEAR)
+    if what == "optional there":
+        spec = replace(spec, bands=(*spec.bands[:4], replace(spec.bands[4], optional=True)))
+    path = save_start(tmp_path / "m.safetensors", spec)
+    content = start_content(path, BANDS, CLASSES, LINEAR, restandardize=what == "restandardize")
+    if what == "two others":
+        content["bands"][0]["optional"] = content["bands"][1]["optional"] = True
+    found = adapted(Recipe.model_validate(content), model_spec(BANDS, CLASSES, LINEAR))
+    old = seeded_state(spec)
+    assert torch.equal(found.tensors["weight"][:, 3], old["weight"][:, 3] + old["weight"][:, 4])
+    assert torch.equal(found.tensors["bias"], old["bias"])
 
 
 @pytest.mark.parametrize("options", [{"lean": True}, {"hidden": 8}, {"hidden": 8, "lean": True}], ids=str)
