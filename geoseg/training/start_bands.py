@@ -58,9 +58,7 @@ class Normalization:
     warnings: tuple[str, ...]
 
 
-def mix_bands(
-    start: Sequence[str], wanted: Sequence[str], estimates: Mapping[str, Estimate] | None = None
-) -> BandMix:
+def mix_bands(start: Sequence[str], wanted: Sequence[str], estimates: Mapping[str, Estimate] | None = None) -> BandMix:
     """Shares of the start's bands in each wanted one; see the module.
 
     Args:

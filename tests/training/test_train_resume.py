@@ -57,7 +57,14 @@ def assert_goes_on(plan: Path, folder: Path, undisturbed: bytes, finished: int) 
 
 
 KILLS = [("epoch:before-rename:5", 4), ("publish:staged", 6)]
-SLOW_KILLS = [("epoch", 1), ("epoch:2", 2), ("epoch:3", 3), ("epoch:4", 4), ("epoch:6", 6), ("publish:between-renames", 6)]
+SLOW_KILLS = [
+    ("epoch", 1),
+    ("epoch:2", 2),
+    ("epoch:3", 3),
+    ("epoch:4", 4),
+    ("epoch:6", 6),
+    ("publish:between-renames", 6),
+]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
