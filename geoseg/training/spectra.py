@@ -71,8 +71,8 @@ def typical_spectra() -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float6
     Means of clusters of pixels (k-means) of two Sentinel-2 scenes: fields, woods, towns, marsh and sea on the Eastern
     Shore of Virginia (top of the atmosphere) and in Brandenburg; `tests/training/test_spectra.py` makes the table.
     """
-    with resources.files("geoseg.training").joinpath("spectra.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    text = resources.files("geoseg.training").joinpath("spectra.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
     columns = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
     return columns, columns.pop(_COUNT)
 
@@ -85,4 +85,5 @@ def _column(band: Band) -> str:
 def _input(band: Band, spectra: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
     """(spectrum,) what the network sees."""
     values = spectra[_column(band)].astype(np.float32)
-    return normalize(values[None], [band])[0].astype(np.float64)
+    found: NDArray[np.float64] = normalize(values[None], [band])[0].astype(np.float64)
+    return found

@@ -90,7 +90,7 @@ def mix_bands(start: Sequence[str], wanted: Sequence[str], estimates: Mapping[st
     plain[:, [start.index(name) for name in estimates]] = 0
     rows = zip(wanted, plain, strict=True)
     said = [text for name, shares in rows if (text := _words(name, start, shares))]
-    said += [f"{name} estimated ({found.r2:.0%} of its variance)" for name, found in estimates.items()]
+    said += [f"{name} estimated (R² {found.r2:.3f})" for name, found in estimates.items()]
     constants = [estimates[name].constant if name in estimates else 0.0 for name in start]
     return BandMix(matrix, tuple(said), np.array(constants))
 
