@@ -31,6 +31,7 @@ AOI = (
 
 READING = (
     _together("stack", "Several inputs are files of one scene."),
+    _together("dates", "Several inputs are dates of one place, in the model's order: bands red@1, red@2, …"),
     _together("each", "Several inputs are separate scenes."),
     _together("mosaic", "Several inputs are neighbours on one map (not in this version)."),
     click.option("--grid-of", "read__grid_of", type=click.Path(path_type=Path), help="File whose grid a stack takes."),

@@ -20,7 +20,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Backend = Literal["auto", "torch", "openvino"]
 Blend = Literal["trim", "taper"]
 Tta = Literal["none", "flip", "d4"]
-Together = Literal["stack", "each", "mosaic"]
+Together = Literal["stack", "dates", "each", "mosaic"]
 ValidRule = Literal["all", "any"]
 
 SCORE_LAYERS = ("confidence", "ambiguity", "probabilities")
@@ -35,7 +35,7 @@ class ReadSettings(Strict):
     """How inputs become one scene."""
 
     together: Together | None = None
-    """What several inputs are: files of one scene, separate scenes, or neighbours."""
+    """What several inputs are: files of one scene, dates of one place, separate scenes, or neighbours."""
     grid_of: Path | None = None
     """File whose grid a stack lives on; None: the file that holds the first requested band."""
     bands: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ GROUPS = (
 )
 FLAGS = [
     ("--stack", "read.together", "stack"),
+    ("--dates", "read.together", "dates"),
     ("--each", "read.together", "each"),
     ("--grid-of a.tif", "read.grid_of", Path("a.tif")),
     ("--bands red=3,nir=B08", "read.bands", ("red=3", "nir=B08")),

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.door import Bar, one_line, show
-from geoseg.errors import ConfigError
+from geoseg.door import Bar, show
 from geoseg.options import COMMON, NETWORK, OUTPUT, READING, settings_from, with_options
 
 if TYPE_CHECKING:
     from geoseg.stories.import_model import Imported
 
 OVERWRITE = OUTPUT[:1]  # model files have no lock to break
-KIND = click.argument("kind", type=click.Choice(["dynamicworld"]))
+KIND = click.argument("kind", metavar="NAME")
+SHA256 = click.option("--sha256", help="SHA-256 that the file must have.  [default: as published, where it is]")
 OUT = click.option(
     "-o", "--out", "output", type=click.Path(path_type=Path), help="Model file.  [default: in the cache, for -m KIND]"
 )
@@ -29,21 +29,11 @@ def models() -> None:
 @models.command("list")
 @with_options(COMMON)
 def models_list(as_json: bool, quiet: bool, debug: bool) -> None:  # noqa: ARG001
-    """Bundled and pulled models, one a line, and whether they may be used commercially."""
-    from geoseg.model.file import bundled, cached
-    from geoseg.model.published import PUBLISHED
+    """Models at hand and to be had: what they take and answer, and whether they may be used commercially."""
+    from geoseg.stories.list_models import list_models
 
-    places = {"cache": cached(), "bundled": bundled()}
-    rows = {name: _row(name, path, where) for where, found in places.items() for name, path in found.items()}
-    absent = [name for name in PUBLISHED if name not in rows]
-    show(
-        lambda: {"models": [rows[name] for name in sorted(rows)], "to_pull": absent},
-        lambda: [
-            *(_row_line(rows[name]) for name in sorted(rows)),
-            *(f"{name:<20} not here yet: geoseg models pull {name}" for name in absent),
-        ],
-        as_json=as_json,
-    )
+    found = list_models()
+    show(found.to_json, found.lines, as_json=as_json)
 
 
 @models.command("show")
@@ -70,34 +60,56 @@ def models_show(model: str, as_json: bool, quiet: bool, debug: bool) -> None:  #
 @models.command("pull")
 @KIND
 @OUT
-@click.option("--url", "base", help="Mirror: address of a folder with the same files.  [default: Google's repository]")
+@click.option("--url", "base", help="Mirror: address of a folder with the same files.  [default: their publisher's]")
+@SHA256
 @with_options(OVERWRITE, COMMON)
-def models_pull(kind: str, output: Path | None, base: str | None, as_json: bool, quiet: bool, **params: Any) -> None:
+def models_pull(
+    kind: str,
+    output: Path | None,
+    base: str | None,
+    sha256: str | None,
+    as_json: bool,
+    quiet: bool,
+    **params: Any,
+) -> None:
     """Published weights from the network → model file, checked.
 
-    \b
-    dynamicworld   Google's Dynamic World: nine land-cover classes, Sentinel-2 at 10 m
+    NAME is dynamicworld (Google's Dynamic World: nine land-cover classes, Sentinel-2 at 10 m), or
+    torchgeo:Unet_Weights.MEMBER: field boundaries, tree canopy, … as geoseg models list tells. Proxies are those of
+    https_proxy and no_proxy; no other command asks the network for a model.
     """
     from geoseg.stories.pull_model import pull_model as story
 
     Bar(quiet=quiet).note(f"pulling {kind} from {base or 'its public repository'}, if it is not here yet")
-    _show_imported(story(kind, output, base=base, overwrite=bool(params["output__overwrite"])), as_json=as_json)
+    overwrite = bool(params["output__overwrite"])
+    _show_imported(story(kind, output, base=base, overwrite=overwrite, sha256=sha256), as_json=as_json)
 
 
 @models.command("import")
 @KIND
 @click.argument("source", type=click.Path(path_type=Path))
 @OUT
+@SHA256
 @with_options(OVERWRITE, COMMON)
-def models_import(kind: str, source: Path, output: Path | None, as_json: bool, quiet: bool, **params: Any) -> None:  # noqa: ARG001
+def models_import(
+    kind: str,
+    source: Path,
+    output: Path | None,
+    sha256: str | None,
+    as_json: bool,
+    quiet: bool,  # noqa: ARG001
+    **params: Any,
+) -> None:
     """Weights on this machine → model file.
 
     \b
     dynamicworld   SOURCE is the SavedModel folder model/forward of Google's repository, or an .npz of its arrays
+    torchgeo:…     SOURCE is the file (.pth) at the address that geoseg models list --json tells
     """
     from geoseg.stories.import_model import import_model as story
 
-    _show_imported(story(kind, source, output, overwrite=bool(params["output__overwrite"])), as_json=as_json)
+    overwrite = bool(params["output__overwrite"])
+    _show_imported(story(kind, source, output, overwrite=overwrite, sha256=sha256), as_json=as_json)
 
 
 @models.command("margin")
@@ -128,38 +140,6 @@ def _show_imported(done: Imported, *, as_json: bool) -> None:
     )
 
 
-def _row(name: str, path: Path, where: str) -> dict[str, Any]:
-    """A line of the list; a damaged file in the cache must not hide the others."""
-    from geoseg.model.file import read_spec
-    from geoseg.model.licenses import commercial_use_of
-
-    try:
-        spec = read_spec(path)
-    except ConfigError as error:
-        return {"name": name, "where": where, "path": str(path), "error": one_line(error)}
-    use = commercial_use_of(spec)
-    return {
-        "name": name,
-        "version": spec.version,
-        "license": spec.license,
-        "commercial_use": use.answer,
-        "commercial_use_because": use.reason,
-        "bands": spec.band_names,
-        "where": where,
-        "path": str(path),
-    }
-
-
-def _row_line(row: dict[str, Any]) -> str:
-    if "error" in row:
-        return f"{row['name']:<20} {row['error']}"
-    use = f"commercial use: {row['commercial_use']}"
-    if row["commercial_use"] != "yes":
-        use += f" ({row['commercial_use_because']})"
-    where = "bundled" if row["where"] == "bundled" else row["path"]
-    return f"{row['name']:<20} {row['version']:<8} {row['license']:<12} {use}, {where}"
-
-
 def _metric_lines(metrics: dict[str, Any]) -> list[str]:
     held_out = metrics.get("held_out")
     if not held_out:
@@ -172,8 +152,11 @@ def _metric_lines(metrics: dict[str, Any]) -> list[str]:
 
 
 def _start_lines(training: dict[str, Any]) -> list[str]:
-    start = training.get("started_from")
-    return [] if start is None else [f"started  from {start['name']}, license {start['license']}"]
+    start, origin = training.get("started_from"), training.get("published")
+    return [
+        *([] if start is None else [f"started  from {start['name']}, license {start['license']}"]),
+        *([] if origin is None else [f"weights  {origin['url']}, SHA-256 {origin['sha256']}"]),
+    ]
 
 
 def _model_lines(spec: dict[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ from geoseg.grid import Grid
 from geoseg.io.aoi import read_aoi
 from geoseg.io.bands import Place, alias_notes, resolve_bands
 from geoseg.io.border import constant_border
+from geoseg.io.dates import joined
 from geoseg.io.dress import dressed, requests_of
 from geoseg.io.layers import with_masks
 from geoseg.io.raster import RasterFile, describe, validity_of
@@ -56,19 +57,58 @@ def open_scene(inputs: str | Path | Sequence[str | Path], settings: ReadSettings
     Args:
         inputs: a raster, a product (SAFE, Landsat, HLS, folder or archive), or several rasters of the same place;
             several are stacked on the grid of the first requested band's file (or of `settings.grid_of`), others are
-            brought there bilinearly.
+            brought there bilinearly. With `settings.together = "dates"` each is a scene of its own, and the bands of
+            the n-th are called red@n, nir@n, ….
         settings: how to read them.
 
     Raises:
         InputMissingError, InputError: see `geoseg.io.raster.describe`; or grids that do not go together.
         UsageError, ConfigError: see `geoseg.io.bands.resolve_bands`.
     """
-    settings = settings or ReadSettings()
-    return scene_of(survey(inputs, settings), settings)
+    return opened(inputs, settings or ReadSettings())[1]
+
+
+def opened(inputs: str | Path | Sequence[str | Path], settings: ReadSettings) -> tuple[tuple[RasterFile, ...], Scene]:
+    """Facts of each file, and the scene that all make; see `open_scene`."""
+    if settings.together != "dates":
+        found = survey(inputs, settings)
+        return found.files, scene_of(found, settings)
+    paths = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+    return _opened_dates([survey(path, settings) for path in paths], settings)
+
+
+def _opened_dates(dates: Sequence[Survey], settings: ReadSettings) -> tuple[tuple[RasterFile, ...], Scene]:
+    """Each date is read as if it stood alone, then brought onto the first one's grid."""
+    if settings.collar is not None:
+        raise UsageError(
+            f"--collar {settings.collar}: dates end in different places; pass --nodata {settings.collar} instead."
+        )
+    bare = [_bare(found, settings) for found in dates]
+    first, reference = bare[0]
+    if settings.grid is None:  # else each is warped onto what the user said
+        for _, other in bare[1:]:
+            _stackable(other, reference)
+    scenes = [
+        _finished(scene if scene.grid.same_as(first.grid) else scene.on_grid(first.grid), own, found.product, settings)
+        for found, (scene, own) in zip(dates, bare, strict=True)
+    ]
+    return tuple(file for found in dates for file in found.files), joined(scenes)
 
 
 def scene_of(found: Survey, settings: ReadSettings) -> Scene:
-    """The scene that surveyed files make; see `open_scene`."""
+    """The one scene that surveyed files make; see `open_scene`."""
+    scene, reference = _bare(found, settings)
+    return _finished(scene, reference, found.product, settings)
+
+
+def _finished(scene: Scene, reference: RasterFile, product: Product | None, settings: ReadSettings) -> Scene:
+    """With its time, collar, area of interest and masks."""
+    scene = _with_collar(_with_moment(scene, reference, settings, product), settings)
+    return with_masks(_with_aoi(scene, settings), settings, product)
+
+
+def _bare(found: Survey, settings: ReadSettings) -> tuple[Scene, RasterFile]:
+    """The bands of surveyed files on one grid, and the file whose grid it is."""
     files, product = found.files, found.product
     if product is not None and product.needs_offset and not settings.offset:
         raise InputError(product.offset_question)
@@ -86,9 +126,7 @@ def scene_of(found: Survey, settings: ReadSettings) -> Scene:
     )
     scene = replace(scene, radiometry=_source_of_radiometry(scene, settings, product))
     notes = _product_notes(product) if product is not None else () if requests else alias_notes(places)
-    scene = replace(scene, notes=(*(note for file in files for note in file.notes), *notes))
-    scene = _with_aoi(_with_collar(_with_moment(scene, reference, settings, product), settings), settings)
-    return with_masks(scene, settings, product)
+    return replace(scene, notes=(*(note for file in files for note in file.notes), *notes)), reference
 
 
 def _bands(

@@ -24,7 +24,9 @@ from geoseg.io import posix
 TIMEOUT_S = 30.0
 """Longest silence of a server."""
 DEADLINE_S = 600.0
-"""Longest time for one file: a server that drips must not hold a job for ever."""
+"""Longest time for one file, or more for a large one: a server that drips must not hold a job for ever."""
+SLOWEST = 100_000.0
+"""Bytes a second that a large file may take its time by."""
 _PIECE = 1 << 16
 
 
@@ -129,13 +131,14 @@ def _read(url: str, answer: Any, max_bytes: int) -> bytes:
     expected = int(announced) if announced.isdecimal() else None
     if expected is not None and expected > max_bytes:
         raise InputError(f"{url} is {expected} bytes long, at most {max_bytes} can be right; check the address.")
-    data, until = bytearray(), time.monotonic() + DEADLINE_S
+    longest = max(DEADLINE_S, max_bytes / SLOWEST)
+    data, until = bytearray(), time.monotonic() + longest
     while piece := answer.read1(_PIECE):
         data += piece
         if len(data) > max_bytes:
             raise InputError(f"{url} is longer than {max_bytes} bytes, which cannot be right; check the address.")
         if time.monotonic() > until:
-            raise TemporaryError(f"{url} sent {len(data)} bytes in {DEADLINE_S:.0f} s, too slow; try again later.")
+            raise TemporaryError(f"{url} sent {len(data)} bytes in {longest:.0f} s, too slow; try again later.")
     if expected is not None and len(data) != expected:
         raise TemporaryError(f"{url} broke off after {len(data)} of {expected} bytes; try again.")
     begin = bytes(data[:64]).lstrip().lower()

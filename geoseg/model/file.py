@@ -6,6 +6,7 @@ Format: https://github.com/huggingface/safetensors (8 bytes little-endian length
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import struct
@@ -21,6 +22,7 @@ from geoseg.io import posix
 from geoseg.io.cache import cache_folder
 from geoseg.model.published import PUBLISHED
 from geoseg.model.spec import ModelSpec
+from geoseg.model.torchgeo_weights import PREFIX, TORCHGEO
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +52,9 @@ def cache_place(name: str) -> Path:
     Raises:
         UsageError: this user has no cache.
     """
-    return cache_folder() / "models" / f"{name}.safetensors"
+    begin, colon, rest = name.rpartition(":")  # which no file may be called by on every system
+    folder = cache_folder() / "models"
+    return (folder / begin if colon else folder) / f"{rest}.safetensors"
 
 
 def cached() -> dict[str, Path]:
@@ -59,7 +63,9 @@ def cached() -> dict[str, Path]:
         folder = cache_place("any").parent
     except UsageError:  # no home folder, so nothing can have been kept there
         return {}
-    return {path.stem: path for path in sorted(folder.glob("[!.]*.safetensors"))}
+    plain = {path.stem: path for path in sorted(folder.glob("[!.]*.safetensors"))}
+    torchgeo = cache_place(f"{PREFIX}any").parent
+    return plain | {f"{PREFIX}{path.stem}": path for path in sorted(torchgeo.glob("[!.]*.safetensors"))}
 
 
 def find_model(name_or_path: str) -> ModelRef:
@@ -74,9 +80,16 @@ def find_model(name_or_path: str) -> ModelRef:
     path = named.get(name_or_path, Path(name_or_path))
     if not path.is_file():
         if name_or_path in PUBLISHED:
+            source = "FILE" if name_or_path in TORCHGEO else "FOLDER"
             raise InputMissingError(
                 f"model {name_or_path} is not on this machine yet: geoseg models pull {name_or_path} (needs the "
-                f"network), or geoseg models import {name_or_path} FOLDER."
+                f"network), or geoseg models import {name_or_path} {source}."
+            )
+        if name_or_path.startswith(PREFIX):
+            near = difflib.get_close_matches(name_or_path, TORCHGEO, n=3, cutoff=0) or sorted(TORCHGEO)
+            raise InputMissingError(
+                f"model {name_or_path} is no segmentation network of TorchGeo that geoseg knows; those are "
+                f"{', '.join(near[:3])}, … (geoseg models list)."
             )
         raise InputMissingError(
             f"model {name_or_path!r} is neither a file nor a bundled model ({', '.join(bundled()) or 'none'}) nor one "

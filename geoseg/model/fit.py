@@ -46,9 +46,10 @@ def choose_bands(spec: ModelSpec, names: Sequence[str]) -> tuple[tuple[str, ...]
     missing = [band.name for band in spec.bands if not band.optional and band.name not in names]
     if missing:
         wanted = ",".join(f"{band.name}=…" for band in spec.bands if not band.optional)
+        dates = " Give one input a date, in the model's order, with --dates. Or say" if "@" in missing[0] else " Say"
         raise ConfigError(
             f"model {spec.name} needs band{'s' * (len(missing) > 1)} {', '.join(missing)}; the input has "
-            f"{', '.join(names)}. Say which is which: --bands {wanted}"
+            f"{', '.join(names)}.{dates} which is which: --bands {wanted}"
         )
     absent = tuple(band.name for band in spec.bands if band.name not in names)
     return tuple(name for name in spec.band_names if name in names), absent

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from geoseg.classes import ClassScheme, LandClass
 from geoseg.errors import ConfigError, InputMissingError
-from geoseg.model.dynamicworld import STRIDE
 from geoseg.model.spec import Architecture, Band, ModelSpec
 from geoseg.model.tensor_bundle import read_variables
 
@@ -71,6 +70,8 @@ UNITS = {
     "last.skip": ("13", "23"),
 }
 _NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+STRIDE = 2
+"""As `geoseg.model.dynamicworld` has it, whose import costs that of torch: listing a contract shall not."""
 RADIUS = 22
 """Receptive radius of the network in pixels, counted by its gradient; a margin of it makes tiles exact."""
 

@@ -21,7 +21,7 @@ _YES = re.compile(
     r"|(a|l)?gpl-[23]\.[01](-only|-or-later)?|mpl-2\.0|epl-[12]\.0|eupl-1\.[12])\+?"
 )
 """Identifiers in lower case that allow commercial use, some of them on conditions (attribution, same licence)."""
-_NO = re.compile(r"cc-by-nc(-sa|-nd)?-[1-4]\.\d|polyform-noncommercial-1\.0\.0|prosperity-3\.0\.0")
+_NO = re.compile(r"cc-by-nc(-sa|-nd)?-[1-4]\.\d|polyform-noncommercial-1\.0\.0|prosperity-3\.0\.0|non-?commercial")
 _CREATIVE_COMMONS = re.compile(r"\bcc[ -]by((?:[ -](?:nc|nd|sa))*)[ -]([1-4]\.\d)\b", re.IGNORECASE)
 _TOKEN = re.compile(r"\s*([()]|[^\s()]+)")
 _FORBIDDING = re.compile(

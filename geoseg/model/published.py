@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from geoseg.model.torchgeo_weights import TORCHGEO
+
 if TYPE_CHECKING:
     import torch
 
@@ -21,8 +23,19 @@ class Published:
     """The files that are needed, relative to it."""
     max_bytes: int
     """No file of it can be larger."""
-    weights_sha256: str
+    weights_sha256: str | None = None
     """`weights_sha256` of the network's tensors after reading: the same for every faithful copy, however stored."""
+    file_sha256: str | None = None
+    """First digits of the SHA-256 of the one file, where that is what is known."""
+    megabytes: float = 0.0
+    """What there is to download."""
+
+    @property
+    def checksum(self) -> str | None:
+        """For people: by what is known that the right weights came; None: nothing was published."""
+        if self.weights_sha256 is not None:
+            return "SHA-256 of the numbers"
+        return None if self.file_sha256 is None else f"first {len(self.file_sha256)} digits of the file's SHA-256"
 
 
 PUBLISHED = {
@@ -31,9 +44,20 @@ PUBLISHED = {
         files=("variables/variables.index", "variables/variables.data-00000-of-00001"),
         max_bytes=16 * 2**20,
         weights_sha256="ddd65a32b5a02975bc9a8c924ba5e0ec207f6657ab4b1d0bc83c9c715322072f",
+        megabytes=0.9,
     ),
+} | {
+    weights.name: Published(
+        base=weights.url.rpartition("/")[0],
+        files=(weights.url.rpartition("/")[2],),
+        max_bytes=2 * weights.megabytes * 10**6,
+        file_sha256=weights.sha256,
+        megabytes=weights.megabytes,
+    )
+    for weights in TORCHGEO.values()
 }
-"""Name → source. Dynamic World: a SavedModel; its graph (saved_model.pb) is not needed, so it is not asked for."""
+"""Name → source. Dynamic World: a SavedModel; its graph (saved_model.pb) is not needed, so it is not asked for.
+TorchGeo's: one file each."""
 
 
 def weights_sha256(tensors: Mapping[str, torch.Tensor]) -> str:

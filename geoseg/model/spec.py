@@ -108,7 +108,8 @@ class ModelSpec:
     """For each data set: name, license, attribution; where known scenes (files, checksums) and footprints
     ([west, south, east, north] in EPSG:4326, one a block)."""
     training: dict[str, Any] = field(default_factory=dict)
-    """`started_from`: what the weights began with, and how much of it was taken over."""
+    """`started_from`: what the weights began with, and how much of it was taken over. `published`: address and SHA-256
+    of the file that they were read from, and SHA-256 of the numbers."""
     metrics: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from geoseg.errors import ConfigError, InputError
 from geoseg.io.border import constant_border
-from geoseg.io.compose import scene_of, survey
+from geoseg.io.compose import opened
 from geoseg.io.raster import RasterFile
 from geoseg.io.scene import Scene
 from geoseg.model.file import find_model
@@ -104,8 +104,7 @@ def info(inputs: Sequence[str | Path], settings: ReadSettings | None = None, mod
     """
     settings = settings or ReadSettings()
     paths = together(inputs, settings)
-    found = survey(paths, settings)
-    files, scene = found.files, scene_of(found, settings)
+    files, scene = opened(paths, settings)
     proposals = tuple(_proposals(files, scene))
     if model is None:
         return InfoReport(files=files, scene=scene, proposals=proposals)

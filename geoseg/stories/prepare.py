@@ -160,10 +160,12 @@ def together(inputs: Sequence[str | Path], settings: ReadSettings) -> list[str]:
         raise UsageError("no input given.")
     if len(paths) > 1 and settings.together == "each":
         raise UsageError(f"{len(paths)} separate scenes: one call takes one of them.")
-    if len(paths) > 1 and settings.together != "stack":
+    if len(paths) == 1 and settings.together == "dates":
+        raise UsageError("--dates needs one input for each date, in the model's order; this is one.")
+    if len(paths) > 1 and settings.together not in {"stack", "dates"}:
         raise UsageError(
-            f"{len(paths)} inputs: say what they are: --stack (files of one scene), --each (separate scenes) "
-            f"or --mosaic (neighbours on one map)."
+            f"{len(paths)} inputs: say what they are: --stack (files of one scene), --dates (dates of one place), "
+            f"--each (separate scenes) or --mosaic (neighbours on one map)."
         )
     return paths
 

@@ -75,6 +75,8 @@ class SceneRecipe(Reading):
 
     image: tuple[str, ...]
     """A raster or product as `geoseg run` takes it, or several files of one scene."""
+    dates: bool = False
+    """True: the images are not files of one scene but its dates, whose bands are red@1, nir@1, red@2, …"""
     labels: Path
     """A raster of class codes, in any CRS and on any grid, or polygons and points."""
     field: str | None = None

@@ -11,6 +11,7 @@ from typing import Any
 from geoseg.errors import ConfigError
 from geoseg.model.file import find_model
 from geoseg.model.spec import Architecture
+from geoseg.model.torchgeo_weights import TORCHGEO
 
 CHECKPOINTS = (".ckpt", ".pt", ".pth")
 FILES = (".safetensors", *CHECKPOINTS)
@@ -26,9 +27,9 @@ _STRIDE = 32
 
 
 def published_kind(start: str) -> str | None:
-    """Which of `PUBLISHED` a start is; None: a model by name or file."""
+    """Which of `PUBLISHED` a start is; None: a model by name (TorchGeo's whole networks, once pulled, too) or file."""
     kind = start.partition(":")[0]
-    return kind if kind in PUBLISHED else None
+    return kind if kind in PUBLISHED and start not in TORCHGEO else None
 
 
 def place_start(start: str, folder: Path) -> str:

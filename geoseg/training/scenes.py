@@ -75,7 +75,8 @@ def open_scenes(recipe: Recipe, data: SceneData) -> list[LabeledScene]:
     out: list[LabeledScene] = []
     for each in data.scenes:
         settings = each.settings(data)
-        settings = replace(settings, together="stack") if len(each.image) > 1 else settings
+        if len(each.image) > 1:
+            settings = replace(settings, together="dates" if each.dates else "stack")
         scene = open_scene(list(each.image), settings)
         missing = [band.name for band in recipe.bands if band.name not in scene.names]
         if missing:

@@ -1,6 +1,6 @@
 """What a training begins with: `fit.start` of a recipe.
 
-    NAME, FILE.safetensors          a geoseg model: bundled, in the cache, or a file
+    NAME, FILE.safetensors          a geoseg model: bundled, in the cache (torchgeo:Unet_Weights.…, too), or a file
     FILE.ckpt                       a Lightning checkpoint of TorchGeo's SemanticSegmentationTask
     torchgeo:ENUM.NAME              TorchGeo's published encoders, as torchgeo:ResNet50_Weights.SENTINEL2_ALL_MOCO
     imagenet, timm:NAME, smp:NAME   an encoder's published weights, in its library's words

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from geoseg.classes import ClassScheme
 from geoseg.errors import ConfigError
 from geoseg.io.class_raster import open_class_raster
-from geoseg.io.compose import scene_of, survey
+from geoseg.io.compose import opened
 from geoseg.io.label_raster import open_label_raster
 from geoseg.io.label_shapes import pixel_sides_m, read_label_shapes
 from geoseg.io.remote import is_remote
@@ -72,7 +72,7 @@ def starter(
     """Make up a recipe: classes from the labels, bands and values from the image, effort by the amount of data.
 
     Args:
-        images: files of one scene.
+        images: files of one scene, or its dates where `settings` says so.
         labels: its labels.
         settings: how the images are read.
         name: of the model.
@@ -85,8 +85,7 @@ def starter(
         ConfigError: too many classes, or none.
         GeosegError: image, labels or model cannot be read.
     """
-    found = survey(list(images), settings)
-    scene = scene_of(found, settings)
+    files, scene = opened(list(images), settings)
     look = _look(labels, field, scene)
     facts, merged = look.facts, spellings(look.values)
     distinct = list(dict.fromkeys(value for value in look.values if value is not None))
@@ -97,10 +96,12 @@ def starter(
         raise ConfigError(f"labels {labels}: {what} holds {len(classes)} classes; a model takes 2…{MAX_CLASSES}.")
     known = _classes_of(start) + look.schemes
     chip = CHIP if look.cells(CHIP) >= FEW_CHIPS else SMALL_CHIP
-    tags = found.files[0].tags
+    tags = files[0].tags
     licenses = f"image: {tags.get('LICENSE', 'not stated')}; labels: {facts.get('LICENSE', 'not stated')}"
-    scene_words = {"image": [_from(folder, image) for image in images], "labels": _from(folder, str(labels))}
+    scene_words: dict[str, Any] = {"image": [_from(folder, image) for image in images]}
+    scene_words |= {"labels": _from(folder, str(labels))}
     scene_words |= {"field": field} if field else {}
+    scene_words |= {"dates": True} if settings.together == "dates" else {}
     content = {
         "model": _model(name, scene, licenses, [labels.name, facts.get("SOURCE", "")]),
         "data": {

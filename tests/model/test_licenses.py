@@ -35,6 +35,8 @@ KNOWN = {"MIT": "yes", "CC-BY-NC-4.0": "no", "LicenseRef-ours": "unknown", "GPL-
         ("CC BY-NC-SA 3.0", "no"),
         ("CC BY NC ND 4.0", "no"),
         ("CC-BY-ND-4.0", "unknown"),  # is a map of a model adapted material?
+        ("non-commercial", "no"),
+        ("noncommercial AND MIT", "no"),
         ("LicenseRef-Planet", "unknown"),
         ("proprietary", "unknown"),
         ("", "unknown"),

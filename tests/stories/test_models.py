@@ -247,8 +247,10 @@ def test_a_cache_that_cannot_be_made(forward: Path, home: Path, published: None)
 
 def test_the_list_tells_what_may_be_done_with_each(forward: Path, home: Path, published: None) -> None:
     before = json.loads(geoseg("models", "list", "--json").out)
-    assert before["to_pull"] == [NAME]
-    assert f"geoseg models pull {NAME}" in geoseg("models", "list").out
+    assert before["to_pull"] == sorted(PUBLISHED)
+    told = geoseg("models", "list").out.splitlines()
+    assert any(line.startswith(f"{NAME} ") and line.endswith("not here yet") for line in told)
+    assert told[-1] == "geoseg models pull NAME fetches what is not here yet"
     assert geoseg("models", "import", NAME, forward).code == 0
     tensors = load_tensors(cache_place(NAME))
     bound = ({"name": "Spots", "license": "CC BY-NC 4.0"},)
@@ -257,7 +259,7 @@ def test_the_list_tells_what_may_be_done_with_each(forward: Path, home: Path, pu
     cache_place("broken").write_bytes(b"no model")
     done = geoseg("models", "list", "--json")
     rows = {row["name"]: row for row in json.loads(done.out)["models"]}
-    assert json.loads(done.out)["to_pull"] == []
+    assert NAME not in json.loads(done.out)["to_pull"]
     assert {name: row.get("commercial_use") for name, row in rows.items()} == {
         "bound": "unknown",
         "broken": None,
@@ -269,10 +271,13 @@ def test_the_list_tells_what_may_be_done_with_each(forward: Path, home: Path, pu
     assert rows["bound"]["commercial_use_because"] == "trained on Spots, CC BY-NC 4.0"
     assert "not a safetensors file" in rows["broken"]["error"]
     lines = geoseg("models", "list").out.splitlines()
-    assert [line.split()[0] for line in lines] == sorted(rows)
-    assert "Apache-2.0" in lines[3]
-    assert f"commercial use: yes, {cache_place(NAME)}" in lines[3]
-    assert "commercial use: unknown (trained on Spots, CC BY-NC 4.0)" in lines[0]
+    about = {line.split()[0]: line for line in lines if not line.startswith(" ")}
+    assert list(about)[: len(rows)] == sorted(rows)
+    assert "Apache-2.0" in about[NAME]
+    assert f"commercial use: yes, {cache_place(NAME)}" in about[NAME]
+    assert "commercial use: unknown (trained on Spots, CC BY-NC 4.0)" in about["bound"]
+    taken = lines[lines.index(about["landcover"]) + 1]
+    assert "blue green red nir swir16 swir22, reflectance, 10…30 m → trees, " in taken
 
 
 def test_show_tells_the_same(home: Path) -> None:
