@@ -25,6 +25,8 @@ class Entry:
     group: str = ""
     sources: tuple[str, ...] = ()
     """Names or codes of the classes that it takes; empty: the one of the same name, else of the same code."""
+    thing: bool | None = None
+    """Whether its regions are objects; None: not said."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ class Legend:
     """(code, "name" or "color") that the file leaves open; a class that only renames keeps the source's."""
     first: Legend | None = None
     """Another legend that is put onto the classes before this one."""
+    judged: frozenset[int] = frozenset()
+    """Codes of which the file says whether they are things; any other is one where all that it takes are."""
 
     def __post_init__(self) -> None:
         if len(self.sources) != len(self.scheme):
@@ -101,6 +105,7 @@ class Legend:
                         e.code,
                         e.name or placeholder(e.code),
                         generated_color(e.code) if e.color is None else e.color,
+                        thing=bool(e.thing),
                         group=e.group,
                     )
                     for e in entries
@@ -110,12 +115,18 @@ class Legend:
             raise ConfigError(f"legend {name}: {error}") from error
         unsaid = {(e.code, "name") for e in entries if not e.name}
         unsaid |= {(e.code, "color") for e in entries if e.color is None}
-        return cls(scheme, tuple(e.sources for e in entries), name, frozenset(unsaid))
+        judged = frozenset(e.code for e in entries if e.thing is not None)
+        return cls(scheme, tuple(e.sources for e in entries), name, frozenset(unsaid), judged=judged)
 
     @property
     def meaning(self) -> list[Any]:
         """What it says, as plain JSON: two files that say the same are the same."""
-        said = [self.scheme.to_json(), self.sources, sorted(self.unsaid)]
+        said = [
+            self.scheme.to_json(),
+            self.sources,
+            sorted(self.unsaid),
+            *([sorted(self.judged)] if self.judged else []),
+        ]
         return [*said, None if self.first is None else self.first.meaning]
 
     def onto(self, source: ClassScheme) -> Merge:
@@ -178,7 +189,8 @@ class Legend:
         meant = self.scheme.classes[output]
         if not origins:
             return meant
-        meant = replace(meant, thing=all(origin.thing for origin in origins))
+        if meant.code not in self.judged:
+            meant = replace(meant, thing=all(origin.thing for origin in origins))
         if self.sources[output]:
             return meant
         origin = origins[0]

@@ -39,6 +39,7 @@ ROOMS = (
     Room("geoseg.shipped", 0),
     Room("geoseg.moment", 0),
     Room("geoseg.legend", 0, WORDS),
+    Room("geoseg.things", 0),
     # 1 pure
     Room("geoseg.tiling.plan", 1, WORDS),
     Room("geoseg.tiling.blend", 1, WORDS),

@@ -138,3 +138,15 @@ def test_a_background_of_zeros_is_told_to_be_nodata() -> None:
     source = ClassScheme((LandClass(0, "class 0", (0, 0, 0)), LandClass(1, "class 1", (0, 0, 0))))
     with pytest.raises(ConfigError, match=r"takes no class 0 'class 0': .*-a_nodata 0"):
         legend(Entry(1, "a")).onto(source)
+
+
+def test_a_legend_may_say_what_is_a_thing() -> None:
+    trees, grass = LandClass(1, "trees", (0, 99, 0), thing=True), LandClass(2, "grass", (0, 200, 0))
+    entries = [Entry(1, "trees"), Entry(2, "grass", thing=True)]
+    merged = Legend.of(entries, "test").onto(ClassScheme((trees, grass)))
+    assert [c.thing for c in merged.scheme.classes] == [True, True]
+    both = Legend.of([Entry(5, "green", sources=("trees", "grass"))], "test").onto(ClassScheme((trees, grass)))
+    assert [c.thing for c in both.scheme.classes] == [False]
+    told = Legend.of([Entry(1, "trees", thing=False), Entry(2, "grass")], "test")
+    assert [c.thing for c in told.onto(ClassScheme((trees, grass))).scheme.classes] == [False, False]
+    assert told.meaning != Legend.of([Entry(1, "trees"), Entry(2, "grass")], "test").meaning

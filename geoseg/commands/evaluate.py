@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from geoseg.comma_lists import Numbers, Words
 from geoseg.door import Bar, show
 from geoseg.options import AOI, COMMON, LEGEND, OUTPUT, SCORES, settings_from, with_options
 
@@ -37,6 +38,18 @@ from geoseg.options import AOI, COMMON, LEGEND, OUTPUT, SCORES, settings_from, w
 @click.option(
     "--unsure", type=click.Choice(["drop", "keep"]), help="What becomes of unsure answers of points.  [default: drop]"
 )
+@click.option("--objects", is_flag=True, default=None, help="Also objects found and missed, and panoptic quality.")
+@click.option(
+    "--things", type=Words(), help="Classes of the map whose regions are objects.  [default: as the map says]"
+)
+@click.option(
+    "--instances",
+    type=click.Path(path_type=Path),
+    help="Raster of object numbers.  [default: the sibling NAME.instances.tif, else components]",
+)
+@click.option("--reference-instances", type=click.Path(path_type=Path), help="The same of a reference raster.")
+@click.option("--iou", type=Numbers(), help="Objects match above this overlap, 0.5 or more.  [default: 0.5]")
+@click.option("--complete", is_flag=True, default=None, help="Where no reference is, there is no object.")
 @with_options(OUTPUT, COMMON)
 def evaluate(prediction: Path, reference: Path, output: Path | None, as_json: bool, quiet: bool, **params: Any) -> None:
     """Class raster × reference → how good the map is.
@@ -53,11 +66,12 @@ def evaluate(prediction: Path, reference: Path, output: Path | None, as_json: bo
 
     shared = settings_from(params)
     own = ("field", "layer", "pairs", "reference_legend", "boundary", "companion", "level", "unsure")
+    of_objects = ("objects", "things", "instances", "reference_instances", "iou", "complete")
     settings = EvaluateSettings(
         aoi=shared.read.aoi,
         legend=shared.vector.legend,
         scores=shared.vector.scores,
-        **{name: params[name] for name in own if params[name] is not None},
+        **{name: params[name] for name in (*own, *of_objects) if params[name] is not None},
     )
     bar = Bar(quiet=quiet, label="evaluate")
     try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from geoseg.settings import RunSettings
-    from geoseg.stories.regions import ClassChange
+    from geoseg.stories.class_changes import ClassChange
 
 
 @click.command()
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 )
 @with_options(AOI, VECTOR, LEGEND, SCORES)
 @click.option("--raster-out", type=click.Path(path_type=Path), help="Also write the generalized class raster, .tif.")
+@click.option("--instances-out", type=click.Path(path_type=Path), help="Also write the objects' numbers, .tif.")
 @with_options(MEMORY, OUTPUT, DRY_RUN, COMMON)
 def vectorize(
     classes: Path,
     output: Path,
     raster_out: Path | None,
+    instances_out: Path | None,
     as_json: bool,
     quiet: bool,  # noqa: ARG001
     **params: Any,
@@ -43,7 +45,8 @@ def vectorize(
     if params["dry_run"]:
         _plan(classes, settings, as_json=as_json)
         return
-    result = story(classes, output, settings.vector, settings.output, raster_out, settings.read.aoi, max_memory=limit)
+    written = (settings.vector, settings.output, raster_out, settings.read.aoi)
+    result = story(classes, output, *written, max_memory=limit, instances_out=instances_out)
 
     def lines() -> list[str]:
         done = "up to date" if result.up_to_date else "written"
@@ -63,9 +66,9 @@ def _plan(classes: Path, settings: RunSettings, *, as_json: bool) -> None:
 
 
 def changed(changes: Sequence[ClassChange], settings: RunSettings) -> list[str]:
-    """What the minimum mapping unit did; nothing without one."""
+    """What the minimum mapping unit, or objects that grew, did; nothing without them."""
     from geoseg.console import format_hectares
 
-    if settings.vector.mmu is None and settings.vector.mmu_class is None:
+    if not settings.vector.generalizes:
         return []
     return [f"{format_hectares(sum(change.area_m2 for change in changes) / 1e4)} ha changed class"]

@@ -35,7 +35,7 @@ def opened_on(raster: ClassRaster, grid: Grid, recoding: Recoding) -> Iterator[C
         with read_errors(raster.path):
             dataset = stack.enter_context(open_dataset(raster.path))
             if not raster.grid.same_as(grid):
-                dataset = stack.enter_context(_seen_through(dataset, raster, grid))
+                dataset = stack.enter_context(seen_through(dataset, raster.grid, grid, raster.stored_nodata))
 
         def read(window: Window) -> NDArray[Any]:
             with read_errors(raster.path):
@@ -44,12 +44,20 @@ def opened_on(raster: ClassRaster, grid: Grid, recoding: Recoding) -> Iterator[C
         yield read
 
 
-def _seen_through(dataset: Any, raster: ClassRaster, grid: Grid) -> Any:
-    """As `geoseg.io.handles` sees images; the tolerance switches GDAL's approximate transformer off."""
-    nodata = raster.stored_nodata
+def seen_through(dataset: Any, own: Grid, grid: Grid, nodata: float | None) -> Any:
+    """An open raster on another grid, by nearest neighbor.
+
+    As `geoseg.io.handles` sees images; the tolerance switches GDAL's approximate transformer off.
+
+    Args:
+        dataset: rasterio's.
+        own: its grid.
+        grid: the other one.
+        nodata: its value for no data, which stands where it does not reach; None: it has none.
+    """
     return WarpedVRT(
         dataset,
-        src_crs=None if dataset.crs else rasterio.CRS.from_wkt(raster.grid.crs.to_wkt()),
+        src_crs=None if dataset.crs else rasterio.CRS.from_wkt(own.crs.to_wkt()),
         crs=rasterio.CRS.from_wkt(grid.crs.to_wkt()),
         transform=grid.transform,
         width=grid.width,

@@ -130,6 +130,23 @@ def write_score_cog(
     return [destination, *([beside] if beside.is_file() else [])]
 
 
+def write_instance_cog(spool: RasterSpool, destination: Path, *, tags: Mapping[str, str]) -> list[Path]:
+    """Write a raster of object numbers, 0 where no object is; overviews by nearest neighbor.
+
+    Args:
+        spool: int32.
+        destination: the `.tif`; its folder exists.
+        tags: metadata items.
+
+    Raises:
+        OutputError: the disk refuses, or what was written does not read back.
+    """
+    band = [_text("Description", "instance"), _text("NoDataValue", "0")]
+    _copy(spool, destination, [band], tags, overviews="NEAREST")
+    _read_back(spool, destination, nodata=0)
+    return [destination]
+
+
 def class_counts(source: RasterSpool | ClassRaster, scheme: ClassScheme) -> dict[int, int]:
     """Pixels of each class: code → n, every class of the scheme in its order, nodata left out.
 

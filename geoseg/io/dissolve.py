@@ -64,7 +64,8 @@ def dissolved(polygons: StoredPolygons, path: Path) -> StoredPolygons:
     """One row for each class that has polygons, in the order of their codes.
 
     `poly_id` is the smallest; areas, perimeters and pixels are sums, `score` the mean over all pixels. A component in
-    several rows that follow each other counts its pixels once. Members stand in the order of the rows.
+    several rows that follow each other counts its pixels once. Members stand in the order of the rows. A class is no
+    object: what is told of these goes.
 
     Memory: some numbers for each class; a batch of rows, or one class while it is written, on the disk's pages.
 
@@ -91,7 +92,8 @@ def dissolved(polygons: StoredPolygons, path: Path) -> StoredPolygons:
         members.unlink(missing_ok=True)
     count = np.zeros_like(polygons.totals.count)
     count[sums.class_index] = 1
-    return replace(polygons, path=path, totals=replace(polygons.totals, count=count), geometry_type="MultiPolygon")
+    totals = replace(polygons.totals, count=count)
+    return replace(polygons, path=path, totals=totals, geometry_type="MultiPolygon", schema=SCHEMA)
 
 
 @dataclass

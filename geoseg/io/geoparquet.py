@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from geoseg.io.polygon_rows import SCHEMA, StoredPolygons, binary_parts
+from geoseg.io.polygon_rows import StoredPolygons, binary_parts
 from geoseg.polygons.wkb import bounds_of
 
 
@@ -31,9 +31,9 @@ def write_parquet(polygons: StoredPolygons, path: Path, about: Mapping[str, str]
     if len(polygons):
         geometry["bbox"] = polygons.totals.bounds.tolist()
     geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": geometry}}
-    schema = SCHEMA.append(pa.field("bbox", box)).with_metadata({**about, "geo": json.dumps(geo)})
+    schema = polygons.schema.append(pa.field("bbox", box)).with_metadata({**about, "geo": json.dumps(geo)})
     # No two geometries are alike, and nobody asks for the smallest: both would copy what may be a gigabyte.
-    names = [field.name for field in SCHEMA if field.name != "geometry"]
+    names = [field.name for field in polygons.schema if field.name != "geometry"]
     sides = [f"bbox.{field.name}" for field in box]
     options = {"use_dictionary": names, "write_statistics": [*names, *sides]}
     with pq.ParquetWriter(path, schema, compression="zstd", **options) as writer:

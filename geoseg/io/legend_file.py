@@ -23,7 +23,7 @@ MAX_BYTES = 16 * 2**20
 """Larger texts are no legends."""
 
 _SHIPPED = re.compile(r"[A-Za-z0-9_-]+")
-_KEYS = {"code", "name", "color", "group", "from"}
+_KEYS = {"code", "name", "color", "group", "thing", "from"}
 _COLUMNS = {
     "code": "code",
     "value": "code",
@@ -110,7 +110,7 @@ def _yaml_entry(row: Any, where: str) -> Entry:
         raise ConfigError(f"{where}: {row!r} is no mapping such as {{code: 1, name: Forest}}.")
     unknown = [key for key in row if key not in _KEYS]
     if unknown:
-        raise ConfigError(f"{where}: key {unknown[0]!r} is unknown; known are code, name, color, group, from.")
+        raise ConfigError(f"{where}: key {unknown[0]!r} is unknown; known are code, name, color, group, thing, from.")
     if "color" in row and row["color"] is None:
         raise ConfigError(f'{where}: color is empty; YAML takes #… for a comment: write color: "#006400".')
     sources = row.get("from", [])
@@ -120,8 +120,15 @@ def _yaml_entry(row: Any, where: str) -> Entry:
         name=_word(row.get("name", ""), where, "name"),
         color=_yaml_color(row["color"], where) if "color" in row else None,
         group=_word(row.get("group", ""), where, "group"),
+        thing=_thing(row["thing"], where) if "thing" in row else None,
         sources=tuple(_word(source, where, "from") for source in sources),
     )
+
+
+def _thing(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{where}: thing {value!r} is neither true nor false.")
+    return value
 
 
 def _yaml_color(value: Any, where: str) -> Color:

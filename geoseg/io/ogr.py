@@ -12,7 +12,7 @@ from pyogrio import errors as ogr
 from pyogrio.raw import write_arrow
 
 from geoseg.io.failpoint import failpoint
-from geoseg.io.polygon_rows import SCHEMA, StoredPolygons
+from geoseg.io.polygon_rows import StoredPolygons
 from geoseg.style import vector_qml
 
 _DRIVERS = {".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON"}
@@ -37,7 +37,7 @@ def write_ogr(polygons: StoredPolygons, path: Path, layer: str, about: Mapping[s
     suffix = path.suffix.lower()
     batches = _counted(_bendable(polygons) if suffix == ".geojson" else polygons.batches())
     write_arrow(
-        pa.RecordBatchReader.from_batches(SCHEMA, batches),
+        pa.RecordBatchReader.from_batches(polygons.schema, batches),
         path,
         driver=_DRIVERS[suffix],
         geometry_name="geometry",
@@ -82,7 +82,7 @@ def _bendable(polygons: StoredPolygons) -> Iterator[pa.RecordBatch]:
     longest = _GEOJSON_EDGE_M / polygons.crs.axis_info[0].unit_conversion_factor
     for batch in polygons.batches():
         bent = shapely.to_wkb(shapely.segmentize(shapely.from_wkb(batch["geometry"]), longest))
-        yield batch.set_column(0, SCHEMA.field(0), pa.array(bent, pa.binary()))
+        yield batch.set_column(0, polygons.schema.field(0), pa.array(bent, pa.binary()))
 
 
 def _add_style(path: Path, layer: str, qml: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +38,11 @@ SCHEMA = pa.schema(
     ]
 )
 """Names have at most ten characters, as in a Shapefile; the geometry is WKB in the table's CRS."""
+BOX = ("min_x", "min_y", "max_x", "max_y")
+OBJECT_SCHEMA = SCHEMA
+"""`SCHEMA` and what is told of objects where there are things: the number, null for all else, and the bounding box."""
+for _field in (pa.field("inst_id", pa.int64()), *(pa.field(side, pa.float64(), nullable=False) for side in BOX)):
+    OBJECT_SCHEMA = OBJECT_SCHEMA.append(_field)
 BATCH_ROWS = 50_000
 """Rows of a record batch, hence of a row group in GeoParquet; the last one has fewer."""
 BATCH_BYTES = 1 << 26
@@ -59,6 +64,7 @@ class StoredPolygons:
     """Its `count` counts rows."""
     img_date: date | None = None
     geometry_type: Literal["Polygon", "MultiPolygon"] = "Polygon"
+    schema: pa.Schema = SCHEMA
 
     def __len__(self) -> int:
         return int(self.totals.count.sum())
@@ -74,7 +80,7 @@ class StoredPolygons:
         return dict(zip(self.scheme.names, self.totals.area_m2.tolist(), strict=True))
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows in `SCHEMA`, read anew; pages of a mapped file would count as this process's memory."""
+        """The rows in `schema`, read anew; pages of a mapped file would count as this process's memory."""
         with pa.OSFile(str(self.path)) as source, pa.ipc.open_stream(source) as reader:
             yield from reader
 
@@ -90,25 +96,26 @@ def store_polygons(tables: Iterable[Polygons], path: Path) -> StoredPolygons:
         OutputError: the disk refuses, or a polygon is larger than any format holds.
     """
     parts: list[Totals] = []
-    facts: list[Polygons] = []
+    rest = iter(tables)
+    first = next(rest, None)
+    if first is None:
+        raise ValueError("a map without tables has no classes: give at least an empty one.")
+    schema = SCHEMA if first.inst_id is None else OBJECT_SCHEMA
 
     def rows() -> Iterator[pa.RecordBatch]:
-        for table in tables:
-            facts[:] = [table]
+        for table in chain([first], rest):
             parts.append(Totals.of(table))
             yield from _rows(table)
 
     with (
         posix.disk_errors("polygons", path),
         path.open("wb") as sink,
-        pa.ipc.new_stream(sink, SCHEMA) as writer,
+        pa.ipc.new_stream(sink, schema) as writer,
     ):
         for batch in _regrouped(rows()):
             writer.write_batch(batch)
-    if not facts:
-        raise ValueError("a map without tables has no classes: give at least an empty one.")
-    last, totals = facts[0], Totals.sum(parts)
-    return StoredPolygons(path, last.scheme, last.crs, last.area_model, last.scene_id, totals, last.img_date)
+    facts = (first.scheme, first.crs, first.area_model, first.scene_id)
+    return StoredPolygons(path, *facts, Totals.sum(parts), first.img_date, schema=schema)
 
 
 def _rows(table: Polygons) -> Iterator[pa.RecordBatch]:
@@ -134,8 +141,15 @@ def _rows(table: Polygons) -> Iterator[pa.RecordBatch]:
             "perim_m": table.perim_m[part],
             "n_pixels": table.n_pixels[part],
             "score": None if table.score is None else table.score[part],
+            **({} if table.inst_id is None else _of_objects(table, part)),
         }
         yield row_batch(columns, table.class_index[part], table)
+
+
+def _of_objects(table: Polygons, part: slice) -> dict[str, Any]:
+    """The columns of `OBJECT_SCHEMA` that `SCHEMA` has not."""
+    ids = pa.array(table.inst_id[part], mask=table.inst_id[part] == 0)  # type: ignore[index]
+    return {"inst_id": ids, **dict(zip(BOX, table.boxes[part].T, strict=True))}
 
 
 def batch_edges(sizes: NDArray[np.int64]) -> list[int]:
@@ -153,10 +167,11 @@ def batch_edges(sizes: NDArray[np.int64]) -> list[int]:
 def row_batch(
     columns: Mapping[str, Any], class_index: NDArray[np.int64], table: Polygons | StoredPolygons
 ) -> pa.RecordBatch:
-    """Rows in `SCHEMA`, from what differs from row to row and what all rows of a table have in common.
+    """Rows in one of the schemas, from what differs from row to row and what all rows of a table have in common.
 
     Args:
-        columns: geometry, poly_id, class_id, area_m2, perim_m, n_pixels, and score or None; each (row,).
+        columns: geometry, poly_id, class_id, area_m2, perim_m, n_pixels, score or None, and perhaps what is told of
+            objects; each (row,).
         class_index: (row,) place of each row's class in the scheme.
         table: of the rows.
     """
@@ -170,7 +185,8 @@ def row_batch(
         "scene_id": pa.repeat(table.scene_id, n),
         "img_date": pa.nulls(n, pa.date32()) if day is None else pa.repeat(pa.scalar(day, pa.date32()), n),
     }
-    return pa.RecordBatch.from_arrays([pa.array(found[f.name], f.type) for f in SCHEMA], schema=SCHEMA)
+    schema = OBJECT_SCHEMA if "inst_id" in columns else SCHEMA
+    return pa.RecordBatch.from_arrays([pa.array(found[f.name], f.type) for f in schema], schema=schema)
 
 
 def binary_parts(column: pa.Array) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
@@ -208,5 +224,4 @@ def _regrouped(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _combined(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    found: list[pa.RecordBatch] = pa.Table.from_batches(batches, SCHEMA).combine_chunks().to_batches()
-    return found
+    return pa.Table.from_batches(batches).combine_chunks().to_batches() if batches else []

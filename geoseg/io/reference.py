@@ -128,6 +128,7 @@ class BurnedClasses:
     """(polygon,) its class, 0 … n - 1."""
     grid: Grid
     n: int
+    """Number of classes."""
     _blocks: OrderedDict[Window, NDArray[Any]] = field(default_factory=OrderedDict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -138,9 +139,19 @@ class BurnedClasses:
         """The pixels around all polygons, or None when they lie outside the grid."""
         return frame_of(self.polygons, self.grid)
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of what `read` gives."""
+        return label_dtype(self.n)
+
+    def near(self, left: float, bottom: float, right: float, top: float) -> NDArray[np.int64]:
+        """Places of the polygons whose boxes meet a box."""
+        found: NDArray[np.int64] = self._tree.query(shapely.box(left, bottom, right, top))
+        return found
+
     def read(self, window: Window) -> NDArray[Any]:
         """Labels (row, col) of a window: n without a polygon, n + 1 where two classes overlap."""
-        out = np.empty(window.shape, label_dtype(self.n))
+        out = np.empty(window.shape, self.dtype)
         for row in range(window.row_off // _BLOCK * _BLOCK, window.row_end, _BLOCK):
             for col in range(window.col_off // _BLOCK * _BLOCK, window.col_end, _BLOCK):
                 block = Window(col, row, min(_BLOCK, self.grid.width - col), min(_BLOCK, self.grid.height - row))
@@ -163,7 +174,7 @@ class BurnedClasses:
     def _burn(self, block: Window) -> NDArray[Any]:
         labels = np.full(block.shape, self.n + NONE, label_dtype(self.n))
         xs, ys = zip(*self.grid.corners(block), strict=True)
-        near = self._tree.query(shapely.box(min(xs), min(ys), max(xs), max(ys)))
+        near = self.near(min(xs), min(ys), max(xs), max(ys))
         transform = self.grid.crop(block).transform
         for label in np.unique(self.label_of[near]):
             shapes = list(self.polygons[near[self.label_of[near] == label]])

@@ -17,7 +17,7 @@ from pyogrio.raw import open_arrow
 from geoseg.errors import InputError, OutputError, OutputExistsError, UsageError
 from geoseg.io.geoparquet import write_parquet
 from geoseg.io.ogr import OGR_ERRORS, write_ogr
-from geoseg.io.polygon_rows import StoredPolygons, largest_geometry
+from geoseg.io.polygon_rows import SCHEMA, StoredPolygons, largest_geometry
 from geoseg.polygons.wkb import VERTEX_BYTES
 from geoseg.settings import VECTOR_SUFFIXES
 from geoseg.style import vector_qml
@@ -26,6 +26,7 @@ _SIDECARS = {".gpkg": (), ".shp": (".shx", ".dbf", ".prj", ".cpg", ".qml")}
 _DBF_TEXT = 254
 _DBF_NUMBERS = 256
 """Bytes that OGR gives the numeric fields, the date and the deletion mark of a record, rounded up."""
+_DBF_NUMBER = 24
 _SHP_LIMIT = 2**31 - 1
 READ_ROWS = 4096
 """Features read back at a time: GDAL's own 65 536 were seen to take 400 MB, and as long."""
@@ -203,7 +204,8 @@ def _check_shapefile(polygons: StoredPolygons, path: Path) -> None:
     rings, points = polygons.totals.n_rings, polygons.totals.n_vertices
     # A record: 8 bytes of header, 44 of type, box and counts; 4 a ring; 16 a point (ESRI white paper, 1998).
     shp = 100 + 52 * len(polygons) + 4 * rings + 16 * points
-    dbf = len(polygons) * (_DBF_NUMBERS + max(80, *widths) + max(80, widths[-1]))
+    numbers = _DBF_NUMBERS + _DBF_NUMBER * (len(polygons.schema) - len(SCHEMA))
+    dbf = len(polygons) * (numbers + max(80, *widths) + max(80, widths[-1]))
     if max(shp, dbf) > _SHP_LIMIT:
         raise OutputError(
             f"{path} would need {max(shp, dbf) / 2**30:.1f} GiB, a Shapefile holds 2: choose .gpkg or .parquet."

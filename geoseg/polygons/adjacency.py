@@ -17,8 +17,8 @@ Ints = NDArray[np.int64]
 Int32s = NDArray[np.int32]
 Painted = NDArray[np.integer[Any]]
 
-_EMPTY = -1
-_ROOM = 1 << 12  # slots of a new hash table; 48 KB stay in a core's cache
+EMPTY = -1
+ROOM = 1 << 12  # slots of a new hash table; 48 KB stay in a core's cache
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing: Knuth, TAOCP 3, 6.4
 _MOST = 2**31
 
@@ -72,7 +72,7 @@ def adjacency_of_band(above: Painted | None, numbers: Painted, *, diagonals: boo
     painted = np.ascontiguousarray(numbers, np.int32)
     first = np.full(painted.shape[1], NOTHING, np.int32) if above is None else np.ascontiguousarray(above, np.int32)
     keys, lengths, _ = _contacts(first, painted, diagonals)
-    seen = keys != _EMPTY
+    seen = keys != EMPTY
     keys = keys[seen]
     return Contacts((keys >> 32).astype(np.int32), (keys & 0xFFFFFFFF).astype(np.int32), lengths[seen])
 
@@ -131,6 +131,16 @@ def survey_neighbors(
     return merge_adjacency(parts, count), sizes
 
 
+def component_sizes(bands: Iterable[tuple[int, Painted]], count: int, by_row: Ints | None = None) -> Ints:
+    """(component,) exact sizes; arguments as for `survey_neighbors`."""
+    sizes = np.zeros(count, np.int64)
+    for first_row, painted in bands:
+        rows = len(painted) - 1
+        of_rows = np.ones(rows, np.int64) if by_row is None else by_row[first_row : first_row + rows]
+        _add_sizes(np.ascontiguousarray(painted[1:], np.int32), of_rows, sizes)
+    return sizes
+
+
 @njit(cache=True, nogil=True)
 def _add_sizes(numbers: Int32s, by_row: Ints, sizes: Ints) -> None:
     for row in range(numbers.shape[0]):
@@ -142,13 +152,13 @@ def _add_sizes(numbers: Int32s, by_row: Ints, sizes: Ints) -> None:
 @njit(cache=True, nogil=True)
 def _contacts(above: Int32s, numbers: Int32s, diagonals: bool) -> tuple[Ints, Int32s, int]:
     """A hash table from pairs (smaller number << 32 | larger number) to edges: keys, edges, pairs held."""
-    keys, lengths, used = np.full(_ROOM, _EMPTY, np.int64), np.zeros(_ROOM, np.int32), 0
+    keys, lengths, used = np.full(ROOM, EMPTY, np.int64), np.zeros(ROOM, np.int32), 0
     height, width = numbers.shape
     for row in range(height):
         upper, lower = numbers[row - 1] if row else above, numbers[row]
         for col in range(width):
             if 2 * (used + 4) > len(keys):
-                keys, lengths = _roomier(keys, lengths)
+                keys, lengths = roomier(keys, lengths)
             here = lower[col]
             used += _count(keys, lengths, here, upper[col], 1)
             if col:
@@ -165,7 +175,7 @@ def _count(keys: Ints, lengths: Int32s, one: int, other: int, edges: int) -> int
     if one == other or one < 0 or other < 0:
         return 0
     key = min(np.int64(one), np.int64(other)) << 32 | max(np.int64(one), np.int64(other))
-    slot = _slot(keys, key)
+    slot = slot_of(keys, key)
     lengths[slot] += edges
     if keys[slot] == key:
         return 0
@@ -174,22 +184,22 @@ def _count(keys: Ints, lengths: Int32s, one: int, other: int, edges: int) -> int
 
 
 @njit(cache=True, nogil=True)
-def _slot(keys: Ints, key: np.int64) -> np.int64:
+def slot_of(keys: Ints, key: np.int64) -> np.int64:
     """Where a key is, or is to be put; the number of slots is a power of two."""
     last = np.uint64(len(keys) - 1)
     slot = (np.uint64(key) * _GOLDEN >> np.uint64(32)) & last
-    while keys[slot] != _EMPTY and keys[slot] != key:  # `not in {…}` would build a set each turn
+    while keys[slot] != EMPTY and keys[slot] != key:  # `not in {…}` would build a set each turn
         slot = (slot + np.uint64(1)) & last
     return np.int64(slot)
 
 
 @njit(cache=True, nogil=True)
-def _roomier(keys: Ints, lengths: Int32s) -> tuple[Ints, Int32s]:
+def roomier(keys: Ints, lengths: Int32s) -> tuple[Ints, Int32s]:
     """The same table with four times the slots."""
-    new_keys, new_lengths = np.full(4 * len(keys), _EMPTY, np.int64), np.zeros(4 * len(keys), np.int32)
+    new_keys, new_lengths = np.full(4 * len(keys), EMPTY, np.int64), np.zeros(4 * len(keys), np.int32)
     for old in range(len(keys)):
-        if keys[old] != _EMPTY:
-            slot = _slot(new_keys, keys[old])
+        if keys[old] != EMPTY:
+            slot = slot_of(new_keys, keys[old])
             new_keys[slot], new_lengths[slot] = keys[old], lengths[old]
     return new_keys, new_lengths
 

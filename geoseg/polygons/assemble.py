@@ -43,6 +43,8 @@ class MapFacts:
     scene_id: str = ""
     img_date: date | None = None
     """Day of the image, when known."""
+    instances: NDArray[np.int32] | None = None
+    """(component,) number of the object that it is, 0 for what is none; None: there are no things."""
 
     @cached_property
     def lattice(self) -> GroundLattice | None:
@@ -90,8 +92,9 @@ def assemble(
     # As seen on the screen exteriors are counter-clockwise; this map is its mirror.
     if transform.determinant > 0:
         _turn_rings(xy, ring_starts)
-    table, own_pixels = batch.components, None
+    table, own_pixels, numbers = batch.components, None, batch.numbers
     if parts is not None:
+        numbers = parts.owner[batch.numbers]
         table, own_pixels = parts.described(batch).components, batch.components.n_pixels
     if clip is not None:
         # So that sums count what was cut once.
@@ -112,6 +115,7 @@ def assemble(
         scene_id=facts.scene_id,
         img_date=facts.img_date,
         own_pixels=own_pixels,
+        inst_id=None if facts.instances is None else facts.instances[numbers].astype(np.int64),
     )
 
 

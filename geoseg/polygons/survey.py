@@ -29,7 +29,7 @@ ReadRows = Callable[[int, int], NDArray[Any]]
 THREADS = 2
 BYTES_PER_COMPONENT = 72
 """The bands' own tables, the one made of them, the numbers."""
-_BAND_PIXELS = 1 << 21
+BAND_PX = 1 << 21
 _NO_SCORES = np.zeros((0, 0), np.uint8)
 T = TypeVar("T")
 
@@ -113,7 +113,7 @@ def survey(
         MemoryLimitError: they take more.
     """
     height, width = shape
-    band_rows = band_rows or max(1, _BAND_PIXELS // width)
+    band_rows = band_rows or max(1, BAND_PX // width)
     wanted = _wanted(nodata, frozenset(skip))
 
     def label(first: int, codes: Codes, scores: NDArray[Any]) -> tuple[Runs, Components, Codes]:
@@ -137,7 +137,7 @@ def survey(
         offsets.append(offsets[-1] + len(part))
         _check_room(offsets[-1], most_bytes)
         kept += [runs] if keep_runs else []
-    numbers = _unite_over_seams(offsets[-1], pairs)
+    numbers = unite_over_seams(offsets[-1], pairs)
     components = merge_tables((parts.popleft() for _ in range(len(parts))), numbers)
     return Survey(shape, band_rows, np.array(offsets), numbers, components, wanted, tuple(kept))
 
@@ -194,7 +194,7 @@ def _distinct(upper: Ints, lower: Ints) -> Ints:
     return pairs[new[: len(pairs)]]
 
 
-def _unite_over_seams(n: int, pairs: list[Ints]) -> Int32s:
+def unite_over_seams(n: int, pairs: list[Ints]) -> Int32s:
     """(label,) component of every label of every band."""
     if n >= 2**31:
         raise InputError(

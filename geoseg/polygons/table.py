@@ -51,11 +51,14 @@ class Polygons:
     own_pixels: Ints | None = None
     """Pixels of each part where components were cut (by an area of interest: all at the first part); None: polygons are
     whole components."""
+    inst_id: Ints | None = None
+    """Number of the object, 1 … n, as in the instance raster; 0 for what is no thing; None: no class is one."""
 
     def __post_init__(self) -> None:
         if self.polygon_starts[-1] != len(self.ring_starts) - 1 or self.ring_starts[-1] != len(self.xy):
             raise ValueError("polygons are inconsistent: offsets do not end at the number of rings and vertices.")
-        columns = (self.poly_id, self.class_id, self.n_pixels, self.area_m2, self.perim_m, self.score)
+        counted = (self.n_pixels, self.area_m2, self.perim_m, self.score, self.inst_id)
+        columns = (self.poly_id, self.class_id, *counted)
         for column in columns:
             if column is not None and len(column) != len(self):
                 raise ValueError(f"column of {len(column)} values for {len(self)} polygons.")
@@ -70,6 +73,15 @@ class Polygons:
             return np.zeros(0, object)
         offsets = (self.ring_starts, self.polygon_starts)
         return np.asarray(shapely.from_ragged_array(GeometryType.POLYGON, self.xy, offsets))
+
+    @property
+    def boxes(self) -> Floats:
+        """(polygon, 4) left, bottom, right, top of each geometry in `crs`."""
+        if not len(self):
+            return np.zeros((0, 4))
+        first = self.ring_starts[self.polygon_starts[:-1]]
+        low, high = np.minimum.reduceat(self.xy, first, axis=0), np.maximum.reduceat(self.xy, first, axis=0)
+        return np.concatenate([low, high], axis=1)
 
     @property
     def class_name(self) -> NDArray[np.object_]:

@@ -16,7 +16,8 @@ from geoseg.stories.probe import Probe, amount, probe
 from geoseg.stories.raster_names import score_bands
 from geoseg.stories.run_cost import Cost, allowed, cost, divided, load_of
 from geoseg.stories.stats import asked_zones
-from geoseg.stories.vector_cost import map_memory
+from geoseg.stories.vector_cost import map_memory, object_disk
+from geoseg.stories.vector_key import thing_codes
 from geoseg.stories.watcher import Silent
 from geoseg.tiling.schedule import full_crew, slots
 from geoseg.tiling.tta import VIEWS
@@ -177,7 +178,7 @@ def plan(inputs: Sequence[str | Path], settings: RunSettings | None = None, *, p
         cost=replace(parts, polygons=_polygons_bytes(grid, settings) if polygons else 0),
         room=room,
         # Tiles, what they are assembled in, the rasters; and some polygons.
-        disk=grid.width * grid.height * (3 * layers + 1),
+        disk=grid.width * grid.height * (3 * layers + 1) + (_object_disk(job, settings) if polygons else 0),
         device=f"{resolved.device}, {resolved.precision}",
         schedule=settings.schedule,
         probe=seen,
@@ -200,6 +201,11 @@ class _Notes(Silent):
 
 def _slots(job: Job, schedule: ScheduleSettings) -> int:
     return slots(schedule) if schedule.distributed or job.crew is None else job.crew.threads
+
+
+def _object_disk(job: Job, settings: RunSettings) -> int:
+    things = bool(thing_codes(job.scheme, settings.vector.things))
+    return object_disk(job.plan.grid, settings.vector, things=things)
 
 
 def _polygons_bytes(grid: Grid, settings: RunSettings) -> int:

@@ -20,6 +20,7 @@ from geoseg.io.zones import zone_files
 from geoseg.settings import OutputSettings
 from geoseg.stac import settings_json
 from geoseg.stories.evaluate_maps import Comparison, compare_maps, is_vector, score_rasters
+from geoseg.stories.evaluate_objects import compare_objects, instances_beside, object_lines
 from geoseg.stories.evaluate_report import report_of, table_of, training_of
 from geoseg.stories.evaluate_settings import EvaluateSettings
 from geoseg.stories.watcher import Silent, Watcher
@@ -129,6 +130,8 @@ class _Found:
 
 
 def _found(prediction: Path, reference: Path, settings: EvaluateSettings, watcher: Watcher, *, points: bool) -> _Found:
+    if points and settings.objects:
+        raise UsageError(f"--objects compares regions; {reference} holds points.")
     if points:
         from geoseg.stories.evaluate_points import evaluate_points
 
@@ -144,10 +147,13 @@ def _found(prediction: Path, reference: Path, settings: EvaluateSettings, watche
         )
         return _Found(assessed.as_dict(), assessed.table(), None)
     comparison = compare_maps(prediction, reference, settings, watcher)
-    report = report_of(comparison, prediction, reference)
+    report, table = report_of(comparison, prediction, reference), ""
+    if settings.objects:
+        report["objects"] = compare_objects(comparison, settings)
+        table = "\n".join(object_lines(report["objects"]))
     for text in report["warnings"]:
         warnings.warn(text, GeosegWarning, stacklevel=3)
-    return _Found(report, table_of(report), comparison)
+    return _Found(report, f"{table_of(report)}\n{table}".rstrip(), comparison)
 
 
 @dataclass(frozen=True)
@@ -177,6 +183,9 @@ def _inputs(prediction: Path, reference: Path, settings: EvaluateSettings, *, po
     vectors = zone_files(reference) if is_vector(reference) else [reference]
     aoi = [] if settings.aoi is None else zone_files(settings.aoi)
     beside: Sequence[Path | None] = score_rasters(prediction, settings)
+    if settings.objects and not points:
+        pairs = ((prediction, settings.instances), (reference, settings.reference_instances))
+        beside = [*beside, *(instances_beside(path, given) for path, given in pairs)]
     if points:
         from geoseg.stories.evaluate_points import find_companion
 
@@ -191,7 +200,8 @@ def _key(inputs: Sequence[Path], settings: EvaluateSettings, training: dict[str,
         None if text is None else read_legend_file(text).meaning
         for text in (settings.legend, settings.reference_legend)
     ]
-    files = {"aoi", "scores", "companion", "legend", "reference_legend"}
+    files = {"aoi", "scores", "companion", "legend", "reference_legend", "instances", "reference_instances"}
+    files |= set() if settings.objects else {"objects", "things", "iou", "complete"}
     rest = {name: value for name, value in settings_json(settings).items() if name not in files}
     return {
         "geoseg": __version__,

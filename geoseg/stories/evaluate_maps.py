@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,10 +61,12 @@ class Comparison:
     scores: Path | None
     """The confidence raster that was used."""
     probabilities: Path | None
+    truth: Truth
+    """The reference."""
 
 
 @dataclass(frozen=True)
-class _Truth:
+class Truth:
     """A reference as labels on the map's grid."""
 
     kind: str
@@ -74,6 +76,8 @@ class _Truth:
     matched: Matched
     opened: Callable[[], Any]
     """Context manager of a function that gives the labels of a window."""
+    source: ClassRaster | BurnedClasses
+    """What it is made from."""
 
 
 def compare_maps(
@@ -108,10 +112,8 @@ def compare_maps(
         _, read_scores = _opened(scores, own.grid, stack, single=True)
         layer_of = None if names is None else _layers(names, own.scheme, truth.matched.scheme)
         tally = MapTally(n, frame, small_shape(*frame.shape, PICTURE_PX), distance, layer_of)
-        codes = {code: index for index, code in enumerate(truth.matched.scheme.codes)}
-        recoding = Recoding({value: codes[code] for value, code in own.code_of.items()}, n, label_dtype(n))
-        read_own = stack.enter_context(opened_on(own, own.grid, recoding))
-        read_true = _within(stack.enter_context(truth.opened()), aoi, own.grid, n)
+        read_own = stack.enter_context(opened_labels(own, truth.matched))
+        read_true = within(stack.enter_context(truth.opened()), aoi, own.grid, n)
         readers: list[Callable[[Job], Any]] = [
             lambda job: read_true(job[1]),
             lambda job: read_own(job[1]),
@@ -126,7 +128,14 @@ def compare_maps(
                 watcher.advance(core.size)
     if not tally.matrix.sum():
         raise InputError(_nothing_counted(prediction, reference, tally))
-    return Comparison(tally, own, truth.matched, truth.kind, truth.aligned, scores, probabilities)
+    return Comparison(tally, own, truth.matched, truth.kind, truth.aligned, scores, probabilities, truth)
+
+
+def opened_labels(own: ClassRaster, matched: Matched) -> AbstractContextManager[Callable[[Window], Labels]]:
+    """A function that gives the labels of a window of the map, for one thread."""
+    n, codes = len(matched.scheme), {code: index for index, code in enumerate(matched.scheme.codes)}
+    recoding = Recoding({value: codes[code] for value, code in own.code_of.items()}, n, label_dtype(n))
+    return opened_on(own, own.grid, recoding)
 
 
 def is_vector(reference: Path) -> bool:
@@ -134,7 +143,7 @@ def is_vector(reference: Path) -> bool:
     return reference.suffix.lower() in VECTORS
 
 
-def _truth(path: Path, own: ClassRaster, settings: EvaluateSettings) -> _Truth:
+def _truth(path: Path, own: ClassRaster, settings: EvaluateSettings) -> Truth:
     legend = _legend(settings.reference_legend)
     pairs = None if settings.pairs is None else read_pairs(settings.pairs)
     if is_vector(path):
@@ -146,12 +155,12 @@ def _truth(path: Path, own: ClassRaster, settings: EvaluateSettings) -> _Truth:
     index_of = {value: matched.index_of[code] for value, code in raster.code_of.items() if code in matched.index_of}
     recoding = Recoding(index_of, n, label_dtype(n))
     aligned = raster.grid.same_as(own.grid)
-    return _Truth("raster", aligned, own.grid.window, matched, lambda: opened_on(raster, own.grid, recoding))
+    return Truth("raster", aligned, own.grid.window, matched, lambda: opened_on(raster, own.grid, recoding), raster)
 
 
 def _of_polygons(
     given: ReferencePolygons, own: ClassRaster, legend: Legend | None, pairs: dict[str, str] | None
-) -> _Truth:
+) -> Truth:
     classes, codes = given.classes, given.code_of
     if legend is not None:
         merge = legend.onto(classes.scheme)
@@ -169,7 +178,7 @@ def _of_polygons(
     def opened() -> Iterator[Callable[[Window], Labels]]:
         yield burned.read
 
-    return _Truth("polygons", True, burned.frame, matched, opened)
+    return Truth("polygons", True, burned.frame, matched, opened, burned)
 
 
 def _frame(grid: Grid, reference: Window | None, aoi: bytes | None) -> Window:
@@ -188,7 +197,8 @@ def _jobs(frame: Window, distance: int, band_px: int) -> Iterator[Job]:
         yield core, core.pad(distance).intersection(frame) or core
 
 
-def _within(read: Callable[[Window], Labels], aoi: bytes | None, grid: Grid, n: int) -> Callable[[Window], Labels]:
+def within(read: Callable[[Window], Labels], aoi: bytes | None, grid: Grid, n: int) -> Callable[[Window], Labels]:
+    """The same labels, those that an area of interest does not touch marked as outside."""
     if aoi is None:
         return read
     area = area_on(aoi, grid)

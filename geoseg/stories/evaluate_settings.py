@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from geoseg.errors import UsageError
-from geoseg.spelling import Strict, path
+from geoseg.spelling import Strict, numbers, path, words
 
 Unsure = Literal["drop", "keep"]
 
@@ -44,15 +44,38 @@ class EvaluateSettings(Strict):
     """Reference points: level of the confidence intervals."""
     unsure: Unsure = "drop"
     """Reference points: what becomes of answers that somebody is unsure of."""
+    objects: bool = False
+    """Also compare objects: precision, recall and F1 of those found, panoptic quality."""
+    things: tuple[str, ...] | None = None
+    """Objects: classes of the map whose regions are objects; None: those that its scheme calls so."""
+    instances: Path | None = None
+    """Objects: raster of their numbers on the map's grid; None: the sibling `NAME.instances.tif`, else the
+    4-connected components."""
+    reference_instances: Path | None = None
+    """The same for a reference raster."""
+    iou: tuple[float, ...] = (0.5,)
+    """Objects: intersection over union above which two objects are one, at least 0.5 so that no object has two."""
+    complete: bool = False
+    """Objects: what the reference does not cover has no object; else nobody knows."""
 
     def __post_init__(self) -> None:
-        for name in ("aoi", "scores", "companion"):
+        for name in ("aoi", "scores", "companion", "instances", "reference_instances"):
             self._take(name, path)
+        self._take("things", lambda given: None if given is None else words(given))
+        self._take("iou", numbers)
         self._check("unsure", Unsure)
         if self.boundary != NO_BOUNDARY:
             self._distance()
+        if not self.iou or not all(0.5 <= threshold < 1 for threshold in self.iou):
+            raise UsageError(f"--iou {','.join(f'{t:g}' for t in self.iou)} must be 0.5 or more and below 1: 0.5,0.75.")
+        self._check_objects()
         if not 0 < self.level < 1:
             raise UsageError(f"--level {self.level:g} must lie between 0 and 1, such as 0.95.")
+
+    def _check_objects(self) -> None:
+        for name in ("things", "instances", "reference_instances", "complete"):
+            if getattr(self, name) and not self.objects:
+                raise UsageError(f"--{name.replace('_', '-')} is about objects: give --objects, too.")
 
     def distance_px(self, gsd_m: float) -> int:
         """The distance of the boundary IoU in whole pixels, at least one; 0: without.

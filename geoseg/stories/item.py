@@ -96,6 +96,12 @@ def _asset(entry: FileEntry, names: OutputNames) -> ItemFile:
         kind, title = "tiles", "What each chip read, for --update"
     elif entry.name in names.polygons:
         kind, title, roles = f"polygons-{entry.name.rpartition('.')[2]}", "Polygons", ("data",)
+    elif entry.name == names.instances:
+        kind, title, roles = (
+            "instances",
+            "Object of each pixel, 0: none; with the class raster the panoptic pair",
+            ("data",),
+        )
     elif entry.name == names.zones:
         kind, title, roles = "zones", "Classes by zone", ("data",)
     elif entry.name == names.preview:

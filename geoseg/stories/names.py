@@ -8,8 +8,8 @@ from pathlib import Path
 from geoseg.io.cog import class_cog_files
 from geoseg.io.vector import sidecars
 from geoseg.settings import RunSettings
+from geoseg.stories.class_changes import ClassChange
 from geoseg.stories.raster_names import RasterNames
-from geoseg.stories.regions import ClassChange
 from geoseg.stories.segment import Summary
 
 
@@ -20,7 +20,7 @@ class RunResult:
     folder: Path
     classes: Path
     raw: Path | None
-    """The model's answer, where `classes` is generalized by a minimum mapping unit."""
+    """The model's answer, where `classes` is generalized by a minimum mapping unit or by objects that grew."""
     polygons: tuple[Path, ...]
     """One a format."""
     confidence: Path | None
@@ -28,6 +28,8 @@ class RunResult:
     probabilities: Path | None
     zones: Path | None
     """Table of classes by zone."""
+    instances: Path | None
+    """Numbers of objects where a class is a thing, on the grid of `classes`: with it, the panoptic pair."""
     preview: Path
     record: Path
     """STAC item; it names every file with its checksum."""
@@ -45,18 +47,20 @@ class OutputNames:
     segmented: RasterNames
     """The model's answer."""
     generalized: list[str]
-    """With a minimum mapping unit the class raster that the polygons outline, and its sidecars."""
+    """With a minimum mapping unit, or where objects grow, the class raster that polygons outline, and its sidecars."""
     polygons: list[str]
     preview: str
     record: str
     zones: str | None = None
     """Table of `--zones`."""
+    instances: str | None = None
+    """Numbers of objects, where there are things."""
 
     @classmethod
-    def of(cls, name: str, settings: RunSettings) -> OutputNames:
-        """Names for a scene called `name`."""
+    def of(cls, name: str, settings: RunSettings, *, things: bool = False) -> OutputNames:
+        """Names for a scene called `name`; things: whether a class is one."""
         vector = settings.vector
-        with_unit = vector.mmu is not None or vector.mmu_class is not None
+        with_unit = vector.generalizes
         classes = f"{name}.classes.tif"
         answer = f"{name}.raw.tif" if with_unit else classes
         return cls(
@@ -66,6 +70,7 @@ class OutputNames:
             preview=f"{name}.preview.png",
             record=f"{name}.json",
             zones=None if vector.zones is None else f"{name}.zones.csv",
+            instances=f"{name}.instances.tif" if things else None,
         )
 
     @property
@@ -89,7 +94,8 @@ class OutputNames:
         beside = [path.name for name in self.polygons for path in sidecars(Path(name))]
         # Formats of one stem share their .qml.
         tables = [] if self.zones is None else [self.zones]
-        rasters = [*self.generalized, *self.segmented.all]
+        objects = [] if self.instances is None else [self.instances]
+        rasters = [*self.generalized, *self.segmented.all, *objects]
         return [*rasters, *self.polygons, *dict.fromkeys(beside), *tables, self.preview]
 
     def result(
@@ -111,6 +117,7 @@ class OutputNames:
             ambiguity=self.segmented.score("ambiguity", folder),
             probabilities=self.segmented.score("probabilities", folder),
             zones=None if self.zones is None else folder / self.zones,
+            instances=None if self.instances is None else folder / self.instances,
             preview=folder / self.preview,
             record=folder / self.record,
             summary=summary,

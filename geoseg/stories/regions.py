@@ -7,7 +7,7 @@ left, simplifies and smooths each once for both neighbors, and gives the polygon
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -16,10 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.classes import ClassScheme
-from geoseg.errors import InputError
-from geoseg.grid import Grid, Window
-from geoseg.ground import AreaModel, area_model
+from geoseg.grid import Window
+from geoseg.ground import area_model
 from geoseg.io.burn import rows_in
 from geoseg.io.class_raster import CLASSES_TAG, ClassRaster, scene_name
 from geoseg.io.cog import class_counts, write_class_cog
@@ -29,7 +27,6 @@ from geoseg.io.score_raster import opened_scores
 from geoseg.io.spool import RasterSpool
 from geoseg.moment import Moment
 from geoseg.polygons.adjacency import survey_neighbors
-from geoseg.polygons.arcs import Arcs
 from geoseg.polygons.assemble import MapFacts, assemble
 from geoseg.polygons.carry import carrier
 from geoseg.polygons.clip import Clip
@@ -37,31 +34,19 @@ from geoseg.polygons.clip_area import Area
 from geoseg.polygons.components import Components
 from geoseg.polygons.coverage import coverage
 from geoseg.polygons.cut import Parts, cut
-from geoseg.polygons.mmu import Generalized, generalize
+from geoseg.polygons.mmu import generalize
 from geoseg.polygons.mmu_size import Scale, Unit, size_scale
-from geoseg.polygons.simplify import Lenses, simplify_arcs
-from geoseg.polygons.smooth import smooth_arcs
 from geoseg.polygons.survey import ReadRows, Survey, run_ahead, survey
 from geoseg.polygons.table import Polygons
-from geoseg.polygons.vertex_bits import VertexBits
 from geoseg.settings import VectorSettings
+from geoseg.stories.class_changes import ClassChange, changes_of
+from geoseg.stories.shaping import Shaper
 from geoseg.stories.vector_key import mapping_unit, skipped_codes
 
 Ints = NDArray[np.int64]
 
 KEPT_PX = 1 << 26
 """Rasters up to this size keep their labeled runs between the passes, at most 8 bytes a pixel."""
-BITS_IN_MEMORY = 1 << 28
-"""Bytes; the vertices of larger rasters are marked in a file."""
-
-
-@dataclass(frozen=True)
-class ClassChange:
-    """Ground that the minimum mapping unit gave to another class."""
-
-    before: str
-    after: str
-    area_m2: float
 
 
 @dataclass(frozen=True)
@@ -80,6 +65,21 @@ class Regions:
     changed: tuple[ClassChange, ...] = ()
     area: Area | None = None
     """Components are of the pixels that it touches, polygons are cut at its boundary; None: all is wanted."""
+    read_cells: ReadRows | None = None
+    """Gives what was surveyed where things were divided or grew, see `geoseg.stories.objects`; None: the raster."""
+
+    @contextmanager
+    def rows(self) -> Iterator[ReadRows]:
+        """Reads what was surveyed.
+
+        Raises:
+            InputError: the raster cannot be opened; the function raises it when rows cannot be read.
+        """
+        if self.read_cells is not None:
+            yield self.read_cells
+            return
+        with rows_in(self.raster, self.area) as read_rows:
+            yield read_rows
 
 
 def find_regions(
@@ -153,20 +153,8 @@ def _generalized(
         table=before.absorbed(found.final, found.code),
         final=found.final,
         area_m2={c.name: by_code.get(c.code, 0.0) for c in raster.scheme.classes if c.code not in skipped},
-        changed=_changes(before, found, ground_m2, raster.scheme),
+        changed=changes_of(before, found, ground_m2, raster.scheme),
     )
-
-
-def _changes(
-    before: Components, found: Generalized, ground_m2: NDArray[np.float64], scheme: ClassScheme
-) -> tuple[ClassChange, ...]:
-    """What changed class, largest area first."""
-    name = dict(zip(scheme.codes, scheme.names, strict=True))
-    moved = np.flatnonzero(before.code != found.code)
-    pairs, which = np.unique(np.stack([before.code[moved], found.code[moved]]), axis=1, return_inverse=True)
-    sums = np.bincount(which.ravel(), weights=ground_m2[moved], minlength=pairs.shape[1])
-    changes = [ClassChange(name[a], name[b], m2) for (a, b), m2 in zip(pairs.T.tolist(), sums.tolist(), strict=True)]
-    return tuple(sorted(changes, key=lambda change: (-change.area_m2, change.before, change.after)))
 
 
 def polygons_of(
@@ -191,11 +179,11 @@ def polygons_of(
     way = None
     if settings.out_crs is not None:
         way = carrier(facts.grid.transform, facts.grid.crs, parse_crs(settings.out_crs, "--out-crs"))
-    with rows_in(regions.raster, regions.area) as read_rows:
+    with regions.rows() as read_rows:
         parts = _parts(regions, read_rows, settings)
         table = regions.table if parts is None else parts.table
         shaped = bool(settings.simplify or settings.smooth)
-        shaper = _Shaper(table.last_row, facts, settings, scratch) if shaped else None
+        shaper = Shaper(table.last_row, facts, settings, scratch) if shaped else None
         batches = coverage(
             read_rows if parts is None else parts.read_rows,
             regions.surveyed if parts is None else parts.surveyed,
@@ -220,40 +208,6 @@ def _parts(regions: Regions, read_rows: ReadRows, settings: VectorSettings) -> P
     return cut(read_rows, regions.surveyed, most, final=regions.final, code=code)
 
 
-class _Shaper:
-    """Simplifies and smooths arcs as they are completed."""
-
-    def __init__(
-        self, last_row: NDArray[np.int32], facts: MapFacts, settings: VectorSettings, scratch: Path | None
-    ) -> None:
-        grid = facts.grid
-        large = scratch is not None and (grid.height + 1) * (grid.width + 1) > 8 * BITS_IN_MEMORY
-        self.bits = VertexBits(grid.height, grid.width, scratch / "vertices" if scratch and large else None)
-        self._lenses = Lenses(last_row)
-        self._tolerance_px2 = tolerance_px2(settings.simplify, grid, facts.model)
-        self._outer, self._smooth = settings.simplify_outer, settings.smooth
-
-    def shape(self, arcs: Arcs) -> Arcs:
-        self._lenses.add(arcs)
-        arcs = simplify_arcs(arcs, self.bits, self._lenses, tolerance_px2=self._tolerance_px2, outer=self._outer)
-        return smooth_arcs(arcs, self.bits, outer=self._outer) if self._smooth else arcs
-
-
-def tolerance_px2(tolerance_m: float, grid: Grid, model: AreaModel) -> float:
-    """A tolerance in ground meters as an area in pixels: M² / ground area of a pixel in the raster's middle row.
-
-    Raises:
-        InputError: that row lies where the CRS has no place on the ground.
-    """
-    pixel_m2 = float(model.pixel_areas(grid, np.array([grid.height // 2]))[0])
-    if not pixel_m2 > 0:
-        raise InputError(
-            f"the middle of the raster lies outside the domain of {model.crs.name!r}: meters mean nothing there; "
-            "warp it to another CRS or leave --simplify out."
-        )
-    return tolerance_m**2 / pixel_m2
-
-
 def write_regions(regions: Regions, destination: Path) -> dict[str, int]:
     """Write the generalized class raster as a COG with its sidecars; skipped classes and nodata stay as they were.
 
@@ -272,11 +226,12 @@ def write_regions(regions: Regions, destination: Path) -> dict[str, int]:
     kept = {key: text for key, text in raster.tags.items() if key.startswith("GEOSEG_") and key != CLASSES_TAG}
     with (
         RasterSpool(destination.with_suffix(".spool"), grid, raster.scheme.dtype, raster.nodata) as spool,
-        rows_in(raster, regions.area) as read_rows,
+        rows_in(raster, regions.area) as read_codes,
+        regions.rows() as read_rows,
     ):
         for first, painted in regions.surveyed.painted_bands(read_rows, regions.final):
             numbers = painted[1:, 1:-1]
-            codes = read_rows(first, first + len(numbers))
+            codes = read_codes(first, first + len(numbers))
             there = numbers >= 0
             codes[there] = regions.table.code[numbers[there]]
             spool.write(Window(0, first, grid.width, len(numbers)), codes)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.classes import ClassScheme
 from geoseg.errors import InputError, ModelOutputError
 from geoseg.io.burn import area_on
 from geoseg.io.class_raster import open_class_raster
@@ -28,17 +29,19 @@ from geoseg.io.vector import about_of, check_path, write_polygons
 from geoseg.model.device import Resolved, machine_key, resolve
 from geoseg.picture import render_preview, stretch
 from geoseg.settings import RunSettings
+from geoseg.stories.class_changes import ClassChange
 from geoseg.stories.earlier import ANSWER, earlier_answer
 from geoseg.stories.holes import giving_back
 from geoseg.stories.item import run_item
 from geoseg.stories.names import OutputNames, RunResult
+from geoseg.stories.objects import objects_of, write_instances
 from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key
 from geoseg.stories.rasters import write_rasters
-from geoseg.stories.regions import ClassChange, find_regions, layer_name, polygons_of, write_regions
+from geoseg.stories.regions import find_regions, layer_name, polygons_of, write_regions
 from geoseg.stories.segment import Summary, announce, as_inputs, recorded_summary, summarize
 from geoseg.stories.stats import asked_zones, table_key, zone_table
 from geoseg.stories.update import finished_pixels, without_contents
-from geoseg.stories.vector_key import skipped_codes, vector_key
+from geoseg.stories.vector_key import check_scored, skipped_codes, thing_codes, vector_key
 from geoseg.stories.watcher import Silent, Watcher
 from geoseg.tiling.cluster import check_schedule
 
@@ -75,9 +78,10 @@ def run(
     Writes into `folder`: `NAME.classes.tif` (+ `.aux.xml`, `.qml`), `NAME.polygons.*` in the formats of
     `settings.vector.formats`, `NAME.preview.png`, the score rasters asked for (`NAME.confidence.tif`,
     `NAME.ambiguity.tif`, `NAME.probabilities.tif`), with zones `NAME.zones.csv`, with a minimum mapping unit
-    `NAME.raw.tif`, the model's answer before it, `NAME.tiles.parquet`, what each chip read, and last `NAME.json`, a
-    STAC item. NAME is the product's, else the first input's stem. With `overwrite` the model's answer of a finished run
-    is taken from there if only what comes after it is asked for anew; with `update` what changed inputs left as it was.
+    `NAME.raw.tif`, the model's answer before it, with things `NAME.instances.tif`, the number of each pixel's object,
+    `NAME.tiles.parquet`, what each chip read, and last `NAME.json`, a STAC item. NAME is the product's, else the first
+    input's stem. With `overwrite` the model's answer of a finished run is taken from there if only what comes after it
+    is asked for anew; with `update` what changed inputs left as it was.
 
     Args:
         inputs: raster or product, or with `settings.read.together = "stack"` several rasters of one scene.
@@ -94,7 +98,9 @@ def run(
     job = prepare(as_inputs(inputs), settings)
     failpoint("open")
     resolved = resolve(settings.predict, job.model.spec)
-    names = OutputNames.of(job.name, settings)
+    things = thing_codes(job.scheme, settings.vector.things)
+    names = OutputNames.of(job.name, settings, things=bool(things))
+    check_scored(settings.vector, job.scheme, scored=names.confidence is not None)
     check_path(folder / names.record)
     keep_sources(job, folder, [*names.all, names.record])
     key = _key(job, settings, resolved)
@@ -181,22 +187,19 @@ def _vectorized(work: _Work, answer: Summary) -> tuple[Summary, StoredPolygons, 
     confidence = None if names.confidence is None else work.stage(names.confidence)
     area = None if aoi_wkb is None else area_on(aoi_wkb, raster.grid)
     limit = work.settings.schedule.max_memory
-    regions = find_regions(raster, confidence, vector, area, limit)
-    summary = answer
-    if names.generalized:
-        pixels = write_regions(regions, work.stage(names.classes))
-        summary = replace(answer, pixels=pixels, area_m2=answer.area_m2 | (regions.area_m2 or {}))
-    scratch = work.publication.work
-    tables = giving_back(polygons_of(regions, vector, scratch, limit))
-    polygons = store(tables, scratch, dissolve=vector.dissolve)
+    summary, scratch = answer, work.publication.work
+    with objects_of(
+        find_regions(raster, confidence, vector, area, limit), confidence, vector, scratch, limit
+    ) as regions:
+        if names.generalized:
+            pixels = write_regions(regions, work.stage(names.classes))
+            summary = replace(answer, pixels=pixels, area_m2=answer.area_m2 | (regions.area_m2 or {}))
+        if names.instances is not None:
+            write_instances(regions, work.stage(names.instances))
+        tables = giving_back(polygons_of(regions, vector, scratch, limit))
+        polygons = store(tables, scratch, dissolve=vector.dissolve)
     skipped = skipped_codes(raster.scheme, vector.skip_classes)
-    for land_class, found in zip(raster.scheme.classes, polygons.totals.n_pixels.tolist(), strict=True):
-        expected = 0 if land_class.code in skipped else summary.pixels[land_class.name]
-        # Shaped lines may leave nothing inside the AOI of a component that it only just touches.
-        if found > expected or (area is None and found < expected):
-            raise ModelOutputError(
-                f"self-check: polygons of {land_class.name!r} cover {found} pixels, the class raster {expected}."
-            )
+    _check_pixels(polygons, summary, raster.scheme, skipped, exact=area is None)
     for name in names.polygons:
         write_polygons(polygons, work.stage(name), layer=layer_name(raster), about=about_of(raster.tags))
     if area is not None:
@@ -206,6 +209,18 @@ def _vectorized(work: _Work, answer: Summary) -> tuple[Summary, StoredPolygons, 
         # The same ground, to the last digit that the tables of the polygons show.
         summary = replace(summary, area_m2=polygons.area_m2_by_class)
     return summary, polygons, regions.changed
+
+
+def _check_pixels(
+    polygons: StoredPolygons, summary: Summary, scheme: ClassScheme, skipped: frozenset[int], *, exact: bool
+) -> None:
+    for land_class, found in zip(scheme.classes, polygons.totals.n_pixels.tolist(), strict=True):
+        expected = 0 if land_class.code in skipped else summary.pixels[land_class.name]
+        # Shaped lines may leave nothing inside the AOI of a component that it only just touches.
+        if found > expected or (exact and found < expected):
+            raise ModelOutputError(
+                f"self-check: polygons of {land_class.name!r} cover {found} pixels, the class raster {expected}."
+            )
 
 
 def _cut(summary: Summary, area_m2: dict[str, float]) -> Summary:

@@ -13,23 +13,27 @@ from geoseg.ground import area_model
 from geoseg.io.class_raster import ClassRaster, open_class_raster, read_codes
 from geoseg.io.legend_file import read_legend_file
 from geoseg.io.machine import memory_room
+from geoseg.polygons.basins import BYTES_PER_HILL, BYTES_PER_SADDLE
 from geoseg.polygons.cut import BYTES_PER_COMPONENT as CUT_BYTES
 from geoseg.polygons.density import Density, density
 from geoseg.polygons.label import Codes
 from geoseg.polygons.mmu import BYTES_PER_COMPONENT as MMU_BYTES
 from geoseg.polygons.mmu import BYTES_PER_PAIR
+from geoseg.polygons.objects import BYTES_PER_PIXEL
 from geoseg.polygons.rings import BYTES_PER_ARC, BYTES_PER_VERTEX, BYTES_PER_WAITING_VERTEX
-from geoseg.polygons.survey import BYTES_PER_COMPONENT
+from geoseg.polygons.survey import BAND_PX, BYTES_PER_COMPONENT, THREADS
 from geoseg.settings import VectorSettings
 from geoseg.spelling import bytes_of
 from geoseg.stories.prepare import grid_json
 from geoseg.stories.regions import KEPT_PX
-from geoseg.stories.vector_key import mapping_unit, skipped_codes
+from geoseg.stories.vector_key import mapping_unit, skipped_codes, thing_codes
 
 BASE_MEMORY = 900 * 2**20
 """Python with its libraries, a few bands of rows, batches of polygons on their way into a file, GDAL's caches."""
 PAIRS_PER_COMPONENT = 3
 """Neighbors of a component, each pair counted once, as in any planar map."""
+HILLS_PER_COMPONENT = 4
+"""Maxima of a landscape; seen: 0.02 for crops of fields, 2 for noise, 4 for noise smoothed over a pixel."""
 POOL_SLACK = 4
 """How much larger than what it needs the pool of open arcs may be: it is cleared and grows by halves."""
 BLOCK_PX = 2048
@@ -111,6 +115,7 @@ def plan_vectorize(
     windows = list(sample_windows(found.grid))
     dense = density(_blocks(found, windows), found.nodata, skipped)
     polygons, disk = _stored(found.grid, dense)
+    disk += object_disk(found.grid, settings, things=bool(thing_codes(found.scheme, settings.things)))
     return VectorPlan(
         path=found.path,
         grid=found.grid,
@@ -137,6 +142,13 @@ def map_memory(grid: Grid, dense: Density, settings: VectorSettings) -> int:
         each += MMU_BYTES + PAIRS_PER_COMPONENT * (BYTES_PER_PAIR + 12)
     if settings.max_vertices is not None:
         each += CUT_BYTES
+    split = settings.splitting
+    at_once = 0
+    if split.method != "components":
+        # The landscape of stretches of rows in work, and of each component some hills.
+        halo = split.radius_px(grid.gsd_m) + 1
+        at_once = min(pixels, (THREADS + 2) * (max(BAND_PX, halo * grid.width) + 2 * halo * grid.width))
+        each += HILLS_PER_COMPONENT * (BYTES_PER_HILL + BYTES_PER_SADDLE + BYTES_PER_COMPONENT)
     near = min(pixels, 2 * BLOCK_PX * grid.width)
     cut = settings.max_vertices is not None
     lasting = 0 if cut else pixels
@@ -146,7 +158,15 @@ def map_memory(grid: Grid, dense: Density, settings: VectorSettings) -> int:
     made = lasting * dense.lasting_vertices * BYTES_PER_VERTEX
     bits = pixels // 8 if settings.simplify or settings.smooth else 0
     runs = 8 * min(pixels, KEPT_PX) // 4
-    return runs + bits + int(pixels * dense.components * each + open_arcs + made)
+    return runs + bits + at_once * BYTES_PER_PIXEL + int(pixels * dense.components * each + open_arcs + made)
+
+
+def object_disk(grid: Grid, settings: VectorSettings, *, things: bool) -> int:
+    """Bytes on disk for objects: what divides them, then the spool of their raster and the raster."""
+    if not things:
+        return 0
+    cells = 4 if settings.splitting.method != "components" else 0
+    return grid.width * grid.height * (cells + 8)
 
 
 def sample_windows(grid: Grid) -> Iterator[Window]:

@@ -12,6 +12,7 @@ from geoseg.ground import AreaModel, area_model
 from geoseg.io.raster import parse_crs
 from geoseg.polygons.mmu_size import Scale, Unit, class_code, parse_class_sizes, parse_size, size_scale, unit_of
 from geoseg.settings import VectorSettings
+from geoseg.things import NO_THINGS, check_used
 
 KEY_VERSION = 2
 """Raised when a change of geoseg changes polygons."""
@@ -68,6 +69,7 @@ def vector_key(
         "dissolve": settings.dissolve,
         "aoi": None if aoi_wkb is None else blake2b(aoi_wkb, digest_size=16).hexdigest(),
         "crs": None if settings.out_crs is None else parse_crs(settings.out_crs, "--out-crs").to_wkt(),
+        **_objects_key(settings, scheme, grid),
     }
 
 
@@ -79,6 +81,55 @@ def _unit_key(unit: Unit, scale: Scale) -> dict[str, Any]:
         "keep": sorted(unit.keep),
         "connect": unit.connect,
     }
+
+
+def thing_codes(scheme: ClassScheme, wanted: tuple[str, ...] | None) -> frozenset[int]:
+    """Codes of the classes whose regions are objects.
+
+    Args:
+        scheme: classes of the raster.
+        wanted: names or codes, `none` for no class; None: those that the scheme calls things.
+
+    Raises:
+        UsageError: the scheme has no such class.
+    """
+    if wanted is None:
+        return frozenset(c.code for c in scheme.classes if c.thing)
+    if wanted == (NO_THINGS,) and NO_THINGS not in scheme.names:
+        return frozenset()
+    return frozenset(class_code(text, scheme, "--things") for text in wanted)
+
+
+def check_scored(settings: VectorSettings, scheme: ClassScheme, *, scored: bool) -> None:
+    """Refuse to divide by scores that are not there.
+
+    Raises:
+        UsageError: there is no confidence raster.
+    """
+    if settings.splitting.method == "scores" and thing_codes(scheme, settings.things) and not scored:
+        raise UsageError("--split scores needs a confidence raster: give --scores, to `geoseg run` --confidence.")
+
+
+def _objects_key(settings: VectorSettings, scheme: ClassScheme, grid: Grid) -> dict[str, Any]:
+    """What objects depend on; nothing where there are none.
+
+    Raises:
+        UsageError: a class is unknown or in two roles, the radius is too large, or a setting has nothing to act on.
+    """
+    things, split = thing_codes(scheme, settings.things), settings.splitting
+    check_used(split, settings.split_radius, settings.split_depth)
+    if not things:
+        if settings.things is None and split.method != "components":
+            raise UsageError(
+                f"--split {settings.split} divides things, but no class is one: name some with --things; there are "
+                f"{', '.join(scheme.names)}."
+            )
+        return {}
+    depth = split.depth_score if split.depth is None else split.depth.pixels(grid.gsd_m)
+    between = None if not split.moves_pixels else class_code(split.boundary, scheme, "--split boundary:")
+    if between in things:
+        raise UsageError(f"--split {settings.split}: that class is itself a thing; name what is with --things.")
+    return {"things": sorted(things), "split": [split.method, between, split.radius_px(grid.gsd_m), depth]}
 
 
 def skipped_codes(scheme: ClassScheme, wanted: tuple[str, ...]) -> frozenset[int]:

@@ -21,9 +21,11 @@ from geoseg.io.publish import Publication
 from geoseg.io.sample import fingerprint
 from geoseg.io.vector import about_of, check_path, sidecars, vector_suffix, write_polygons
 from geoseg.settings import OutputSettings, VectorSettings
+from geoseg.stories.class_changes import ClassChange
 from geoseg.stories.holes import giving_back
-from geoseg.stories.regions import ClassChange, find_regions, layer_name, polygons_of, write_regions
-from geoseg.stories.vector_key import vector_key
+from geoseg.stories.objects import objects_of, write_instances
+from geoseg.stories.regions import find_regions, layer_name, polygons_of, write_regions
+from geoseg.stories.vector_key import check_scored, thing_codes, vector_key
 
 _SUMMARY = "geoseg:summary"
 
@@ -45,6 +47,8 @@ class VectorizeResult:
     """What the minimum mapping unit gave to other classes, largest area first."""
     raster: Path | None = None
     """The generalized class raster, if asked for."""
+    instances: Path | None = None
+    """The raster of object numbers, if asked for."""
     up_to_date: bool = False
     """True when the output of the same input and settings was there already."""
 
@@ -58,8 +62,9 @@ def vectorize(
     aoi: Path | None = None,
     *,
     max_memory: str | None = None,
+    instances_out: Path | None = None,
 ) -> VectorizeResult:
-    """Turn anyone's class raster into polygons, one for each 4-connected component.
+    """Turn anyone's class raster into polygons, one for each 4-connected component or object.
 
     Writes `output`, its sidecars and, last, the commit record `<output name>.json`. Polygons come in the order in
     which the sweep from north to south finished them; `poly_id` is their key. A vertex stands at every point where
@@ -78,9 +83,10 @@ def vectorize(
             polygons are cut exactly at their boundary, neighbors with the same vertices. The parts of one share
             poly_id, n_pixels and score, which describe the component; area and perimeter are their own.
         max_memory: what the process may come to, as `4GB`; None: most of what the machine has left.
+        instances_out: also write the numbers of objects, as a COG of int32, into the output's folder; .tif.
 
     Raises:
-        UsageError: the suffix, a size or a class is unknown.
+        UsageError: the suffix, a size or a class is unknown, or no class is a thing.
         ConfigError: the legend cannot be read, or leaves a class of the raster out.
         InputMissingError: a file does not exist.
         InputError: the raster is no class raster, the confidence raster does not belong to it, or the AOI cannot be
@@ -96,28 +102,36 @@ def vectorize(
     legend = None if settings.legend is None else read_legend_file(settings.legend)
     classes = open_class_raster(raster, legend=legend)
     confidence = find_confidence(raster, settings)
-    names = [path.name for path in paths] + _raster_names(raster_out, output, [raster, confidence, aoi])
+    inputs = [raster, confidence, aoi]
+    names = [path.name for path in paths] + _raster_names(raster_out, output, inputs)
+    if instances_out is not None:
+        _check_instances(Path(instances_out), names, output, inputs, thing_codes(classes.scheme, settings.things))
+        names.append(Path(instances_out).name)
     area_wkb = None if aoi is None else _area_wkb(Path(aoi), classes, paths)
+    check_scored(settings, classes.scheme, scored=confidence is not None)
     key = _key(classes, vector_suffix(output), confidence, settings, area_wkb)
     record = f"{output.name}.json"
     with Publication(
         output.parent, record, key, overwrite=out.overwrite, break_lock=out.break_lock, names=names
     ) as publication:
         if publication.up_to_date:
-            return _recorded_result(paths, raster_out, output.parent / record)
+            return _recorded_result(paths, raster_out, instances_out, output.parent / record)
         area = None if area_wkb is None else area_on(area_wkb, classes.grid)
-        regions = find_regions(classes, confidence, settings, area, max_memory)
-        if raster_out is not None:
-            write_regions(regions, publication.stage(Path(raster_out).name))
-        scratch = publication.work
-        tables = giving_back(polygons_of(regions, settings, scratch, max_memory))
-        polygons = store(tables, scratch, dissolve=settings.dissolve)
+        found, scratch = find_regions(classes, confidence, settings, area, max_memory), publication.work
+        with objects_of(found, confidence, settings, scratch, max_memory) as regions:
+            if raster_out is not None:
+                write_regions(regions, publication.stage(Path(raster_out).name))
+            if instances_out is not None:
+                write_instances(regions, publication.stage(Path(instances_out).name))
+            tables = giving_back(polygons_of(regions, settings, scratch, max_memory))
+            polygons = store(tables, scratch, dissolve=settings.dissolve)
         staged = [publication.stage(path.name) for path in paths]
         write_polygons(polygons, staged[0], layer=layer_name(classes), about=about_of(classes.tags))
         summary = _summary(polygons)
         changes = [asdict(change) for change in regions.changed]
         publication.commit(lambda _: {_SUMMARY: summary | {"changed": changes}})
-    return VectorizeResult(paths=paths, **summary, changed=regions.changed, raster=raster_out)
+    rasters = {"raster": raster_out, "instances": instances_out}
+    return VectorizeResult(paths=paths, **summary | rasters, changed=regions.changed)
 
 
 def _summary(polygons: StoredPolygons) -> dict[str, Any]:
@@ -150,6 +164,26 @@ def _raster_names(raster_out: Path | None, output: Path, inputs: Sequence[Path |
         if path is not None and place.exists() and path.exists() and place.samefile(path):
             raise OutputExistsError(f"output {place} is also an input; choose another --raster-out.")
     return names
+
+
+def _check_instances(
+    place: Path, taken: Sequence[str], output: Path, inputs: Sequence[Path | None], things: frozenset[int]
+) -> None:
+    """Refuse a raster of object numbers that cannot be.
+
+    Raises:
+        UsageError: it is no `.tif` beside the output, or another output, or there are no objects.
+        OutputExistsError: it is an input.
+    """
+    if place.suffix.lower() != ".tif" or place.parent.resolve() != output.parent.resolve() or place.name in taken:
+        raise UsageError(
+            f"--instances-out {place} must be a .tif of its own in the folder of the polygons, {output.parent}."
+        )
+    if not things:
+        raise UsageError(f"--instances-out {place}: no class is a thing; name some with --things.")
+    for path in inputs:
+        if path is not None and place.exists() and path.exists() and place.samefile(path):
+            raise OutputExistsError(f"output {place} is also an input; choose another --instances-out.")
 
 
 def find_confidence(raster: Path, settings: VectorSettings) -> Path | None:
@@ -201,7 +235,10 @@ def _translation(raster: ClassRaster) -> dict[str, Any]:
     }
 
 
-def _recorded_result(paths: tuple[Path, ...], raster_out: Path | None, record: Path) -> VectorizeResult:
+def _recorded_result(
+    paths: tuple[Path, ...], raster_out: Path | None, instances_out: Path | None, record: Path
+) -> VectorizeResult:
     summary = json.loads(record.read_text(encoding="utf-8"))[_SUMMARY]
     changed = tuple(ClassChange(**change) for change in summary.pop("changed"))
-    return VectorizeResult(paths=paths, **summary, changed=changed, raster=raster_out, up_to_date=True)
+    rasters = {"raster": raster_out, "instances": instances_out}
+    return VectorizeResult(paths=paths, **summary | rasters, changed=changed, up_to_date=True)

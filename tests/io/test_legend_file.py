@@ -153,6 +153,7 @@ def test_a_class_raster_is_a_legend(tmp_path: Path) -> None:
         ("a.yaml", "classes:\n- {code: 1, name: a, from: [no]}", "from False is not text; put it in quotes"),
         ("a.yaml", "classes:\n- {name: a}", "code None is no whole number"),
         ("a.yaml", "classes:\n- {code: true, name: a}", "code True is no whole"),
+        ("a.yaml", "classes:\n- {code: 1, name: a, thing: 1}", "thing 1 is neither true nor false"),
         ("a.yaml", "classes:\n- 7", "7 is no mapping"),
         ("a.csv", "code,name,colr\n1,a,b", "column 'colr' is unknown"),
         ("a.csv", "name\na", "must have one code"),

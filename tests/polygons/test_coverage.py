@@ -269,8 +269,8 @@ def test_mutation_any_ring_is_the_exterior(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_mutation_seam_union_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = text_codes(SHAPES["comb"])
-    unite = survey_module._unite_over_seams
-    monkeypatch.setattr(survey_module, "_unite_over_seams", lambda n, _: unite(n, []))
+    unite = survey_module.unite_over_seams
+    monkeypatch.setattr(survey_module, "unite_over_seams", lambda n, _: unite(n, []))
     assert by_number(in_bands(codes, 2)) != by_number([trace_array(codes, NODATA)])
 
 

@@ -115,7 +115,7 @@ def test_whole_and_cut_in_all_bands(name: str, tmp_path, monkeypatch) -> None:
     for flags, most in ((), None), (("--max-vertices", "4"), 4):
         found = []
         for rows in (1, 3):
-            monkeypatch.setattr(survey_module, "_BAND_PIXELS", rows * codes.shape[1])
+            monkeypatch.setattr(survey_module, "BAND_PX", rows * codes.shape[1])
             table = polygons(codes, tmp_path, *flags)
             assert_laws(codes, table, most, shaped=False)
             found.append(sorted(zip(table.poly_id, shapely.to_wkb(table.geometry.array), strict=True)))
@@ -126,7 +126,7 @@ def test_whole_and_cut_in_all_bands(name: str, tmp_path, monkeypatch) -> None:
 @pytest.mark.parametrize("name", MAPS)
 def test_shaped_and_cut(name: str, setting: str, tmp_path, monkeypatch) -> None:
     codes, most = MAPS[name], 8 if "--smooth" in setting else 4
-    monkeypatch.setattr(survey_module, "_BAND_PIXELS", 3 * codes.shape[1])
+    monkeypatch.setattr(survey_module, "BAND_PX", 3 * codes.shape[1])
     assert_laws(codes, polygons(codes, tmp_path, *setting.split()), None, shaped=True)
     cut = polygons(codes, tmp_path, *setting.split(), "--max-vertices", str(most))
     assert_laws(codes, cut, most, shaped=True)

@@ -66,8 +66,8 @@ def test_a_component_that_meets_itself_below_the_seam_is_one() -> None:
 
 
 def test_mutation_seam_union_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    unite = survey_module._unite_over_seams
-    monkeypatch.setattr(survey_module, "_unite_over_seams", lambda n, _: unite(n, []))
+    unite = survey_module.unite_over_seams
+    monkeypatch.setattr(survey_module, "unite_over_seams", lambda n, _: unite(n, []))
     assert len(surveyed(U, 1).components) == 5
 
 

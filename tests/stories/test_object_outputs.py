@@ -1,0 +1,251 @@
+"""`--things` and `--split` through the command line: polygons, instance raster, class raster and record agree."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from builders import write_raster
+from cli_kit import CLASSES, FORMATS, codes_of, geoseg, names_in, polygons_in
+from rio_cogeo import cog_validate
+from scipy import ndimage
+from zone_kit import class_raster
+
+from geoseg.classes import ClassScheme, LandClass
+from geoseg.io.record import verify_record
+from geoseg.polygons import survey
+
+PARCELS = ClassScheme(
+    (
+        LandClass(0, "other", (90, 90, 90)),
+        LandClass(1, "field", (230, 200, 40), thing=True),
+        LandClass(2, "boundary", (250, 250, 250)),
+    )
+)
+COLUMNS = ["inst_id", "min_x", "min_y", "max_x", "max_y"]
+
+
+def parcel_codes(height: int = 120, width: int = 150) -> np.ndarray:
+    """Parcels on a crooked lattice, lines two pixels wide between them, waste land and a hole without data."""
+    rng = np.random.default_rng(7)
+    seeds = rng.random((40, 2)) * (height, width)
+    rows, cols = np.mgrid[:height, :width]
+    away = np.hypot(rows[..., None] - seeds[:, 0], cols[..., None] - seeds[:, 1])
+    nearest, two = away.argmin(axis=-1), np.sort(away, axis=-1)[..., :2]
+    codes = np.where(np.diff(two)[..., 0] < 2.5, 2, 1)
+    codes[nearest % 7 == 0] = 0
+    codes[40:52, 60:80] = 255
+    return codes.astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def parcels(tmp_path_factory) -> Path:
+    return class_raster(tmp_path_factory.mktemp("parcels") / "scene.classes.tif", parcel_codes(), PARCELS)
+
+
+def vectorized(raster: Path, out: Path, *flags: str) -> gpd.GeoDataFrame:
+    done = geoseg("vectorize", raster, "-o", out, "--instances-out", out.with_suffix(".tif"), *flags, "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["instances"] == str(out.with_suffix(".tif"))
+    return polygons_in(out)
+
+
+def assert_agree(table: gpd.GeoDataFrame, instances: Path, codes: np.ndarray, things: set[int]) -> None:
+    """Polygons, instance raster and class raster say the same."""
+    ids = codes_of(instances)
+    own = table[table.inst_id.notna() & (table.inst_id > 0)]
+    assert sorted(own.inst_id) == list(range(1, ids.max() + 1))
+    assert (np.isin(codes, list(things)) == (ids > 0)).all()
+    first = np.unique(ids[ids > 0], return_index=True)[1]
+    assert (np.diff(np.flatnonzero(ids.ravel())[first]) > 0).all()  # numbered by first pixel
+    for poly_id, row in own.iterrows():
+        there = ids == row.inst_id
+        assert np.flatnonzero(there)[0] == poly_id
+        assert there.sum() == row.n_pixels
+        assert set(codes[there]) == {row.class_id}
+        assert ndimage.label(there)[1] == 1
+    boxes = table[["min_x", "min_y", "max_x", "max_y"]].to_numpy()
+    np.testing.assert_array_equal(boxes, shapely.bounds(table.geometry.values))
+    with rasterio.open(instances) as dataset:
+        assert (dataset.dtypes, dataset.nodata, dataset.overviews(1) is not None) == (("int32",), 0, True)
+    assert cog_validate(instances, strict=True)[0]
+
+
+def test_fields_take_the_boundary_between_them(parcels, tmp_path) -> None:
+    done = geoseg("vectorize", parcels, "-o", tmp_path / "a.gpkg", "--split", "boundary:boundary", "--json")
+    assert done.code == 0, done.err
+    flags = ("--split", "boundary:boundary", "--raster-out", str(tmp_path / "b_classes.tif"))
+    table = vectorized(parcels, tmp_path / "b.gpkg", *flags)
+    codes, before = codes_of(tmp_path / "b_classes.tif"), parcel_codes()
+    assert_agree(table, tmp_path / "b.tif", codes, {1})
+    assert ((before == 2) & (codes == 1)).sum() > 0.9 * (before == 2).sum()
+    assert (codes[before != 2] == before[before != 2]).all()
+    assert shapely.coverage_is_valid(table.geometry.values)
+    (change,) = json.loads(done.out)["changed"]
+    assert (change["before"], change["after"]) == ("boundary", "field")
+    assert change["area_m2"] == 100 * ((before == 2) & (codes == 1)).sum()
+    kept = vectorized(parcels, tmp_path / "kept.gpkg")
+    assert kept.inst_id.max() == table.inst_id.max() == ndimage.label(before == 1)[1]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_every_format_holds_the_columns(parcels, tmp_path, suffix) -> None:
+    table = vectorized(parcels, tmp_path / f"a.{suffix}", "--split", "watershed")
+    assert set(COLUMNS) <= set(table.columns)
+    assert table.inst_id[table.class_id != 1].isna().all()
+    assert table.inst_id[table.class_id == 1].notna().all()
+    assert verify_record(tmp_path / f"a.{suffix}.json") == []
+
+
+def test_without_things_nothing_changes(parcels, tmp_path) -> None:
+    assert geoseg("vectorize", parcels, "-o", tmp_path / "a.gpkg", "--things", "none").code == 0
+    assert not set(COLUMNS) & set(polygons_in(tmp_path / "a.gpkg").columns)
+
+
+def test_dissolved_classes_are_no_objects(parcels, tmp_path) -> None:
+    table = vectorized(parcels, tmp_path / "a.gpkg", "--dissolve")
+    assert len(table) == 3
+    assert not set(COLUMNS) & set(table.columns)
+    assert codes_of(tmp_path / "a.tif").max() == ndimage.label(parcel_codes() == 1)[1]
+
+
+@pytest.mark.parametrize("split", ["watershed", "boundary:boundary"])
+def test_no_band_shows_in_files(parcels, tmp_path, monkeypatch, split) -> None:
+    """Numbers, shapes and bytes of the instance raster are equal for every height of bands."""
+    flags = ("--split", split, "--split-radius", "9px")
+    whole = vectorized(parcels, tmp_path / "whole.gpkg", *flags)
+    for rows in (1, 7, 64):
+        monkeypatch.setattr(survey, "BAND_PX", rows * 150)
+        banded = vectorized(parcels, tmp_path / f"bands{rows}.gpkg", *flags)
+        assert banded.drop(columns="geometry").equals(whole.drop(columns="geometry"))
+        assert shapely.equals_identical(banded.geometry.values, whole.geometry.values).all()
+        assert (tmp_path / f"bands{rows}.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
+
+
+def crowns() -> np.ndarray:
+    """Discs that touch in pairs."""
+    rows, cols = np.mgrid[:60, :90]
+    codes = np.zeros((60, 90), np.uint8)
+    for row, col, radius in ((15, 15, 9), (15, 30, 8), (42, 20, 11), (40, 60, 12), (44, 78, 8)):
+        codes[np.hypot(rows - row, cols - col) <= radius] = 1
+    return codes
+
+
+def test_crowns_are_told_apart_by_distance_and_by_scores(tmp_path) -> None:
+    raster = write_raster(tmp_path / "scene.classes.tif", crowns(), nodata=255)
+    table = vectorized(raster, tmp_path / "a.gpkg", "--things", "1", "--split", "watershed", "--split-depth", "1px")
+    assert_agree(table, tmp_path / "a.tif", crowns(), {1})
+    assert table.inst_id.max() == 5
+    one = vectorized(raster, tmp_path / "b.gpkg", "--things", "1", "--split", "watershed", "--split-depth", "200m")
+    assert one.inst_id.max() == ndimage.label(crowns())[1] == 3
+    rows, cols = np.mgrid[:60, :90]
+    peaks = [np.hypot(rows - 15, cols - 15), np.hypot(rows - 15, cols - 30), np.hypot(rows - 40, cols - 60)]
+    scores = np.clip(250 - 12 * np.min(peaks, axis=0), 1, 255).astype(np.uint8)
+    write_raster(tmp_path / "scene.confidence.tif", scores, nodata=0)
+    table = vectorized(raster, tmp_path / "c.gpkg", "--things", "1", "--split", "scores")
+    assert_agree(table, tmp_path / "c.tif", crowns(), {1})
+    assert table.inst_id.max() == 4
+    ids = codes_of(tmp_path / "c.tif")
+    for row in table[table.inst_id > 0].itertuples():
+        assert row.score == scores[ids == row.inst_id].sum(dtype=int) / (255 * row.n_pixels)
+
+
+@pytest.mark.parametrize("shaping", [("--simplify", "25"), ("--smooth",), ("--max-vertices", "20"), ("--mmu", "9px")])
+@pytest.mark.parametrize("split", ["watershed", "boundary:boundary"])
+def test_shaped_objects_are_a_valid_coverage(parcels, tmp_path, shaping, split) -> None:
+    table = vectorized(parcels, tmp_path / "a.gpkg", "--split", split, *shaping)
+    assert shapely.is_valid(table.geometry.values).all()
+    assert shapely.coverage_is_valid(table.geometry.values)
+    ids = codes_of(tmp_path / "a.tif")
+    assert set(table.inst_id.dropna()) == set(np.unique(ids[ids > 0]))
+    assert (table.groupby(level=0).inst_id.nunique(dropna=False) == 1).all()
+
+
+def test_an_area_of_interest_cuts_objects(parcels, tmp_path) -> None:
+    with rasterio.open(parcels) as dataset:
+        corner = dataset.transform @ (33.5, 20.25)
+    area = shapely.Point(corner).buffer(300)
+    gpd.GeoDataFrame(geometry=[area], crs="EPSG:32618").to_file(tmp_path / "aoi.gpkg")
+    table = vectorized(parcels, tmp_path / "a.gpkg", "--aoi", str(tmp_path / "aoi.gpkg"), "--split", "watershed")
+    assert shapely.area(shapely.difference(table.geometry.values, area)).max() < 0.01 * area.length
+    assert codes_of(tmp_path / "a.tif").max() == table.inst_id.max()
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--things", "sea"), "--things 'sea' is no class"),
+        (("--split", "magic"), "--split 'magic' is none of"),
+        (("--split", "boundary"), "--split 'boundary' is none of"),
+        (("--split", "boundary:sea"), "--split boundary: 'sea' is no class"),
+        (("--split", "boundary:field"), "that class is itself a thing"),
+        (("--split-radius", "3px"), "nothing to act on with --split components"),
+        (("--split", "watershed", "--split-radius", "3"), "--split-radius '3' is no length"),
+        (("--split", "watershed", "--split-radius", "9000px"), "takes at most 512"),
+        (("--split", "scores"), "needs a confidence raster"),
+        (("--split", "scores", "--split-depth", "3px"), "a part of the score"),
+        (("--split", "watershed", "--dissolve"), "--dissolve joins the objects"),
+        (("--things", "none", "--instances-out", "{}/x.tif"), "no class is a thing"),
+        (("--instances-out", "x.png"), "must be a .tif of its own"),
+    ],
+)
+def test_refusals_are_one_line(parcels, tmp_path, flags, says) -> None:
+    flags = [flag.format(tmp_path) for flag in flags]
+    done = geoseg("vectorize", parcels, "-o", tmp_path / "a.gpkg", *flags)
+    assert (done.code, says in done.last) == (2, True), done.err
+    assert names_in(tmp_path) <= {".a.gpkg.lock"}
+
+
+def test_a_split_without_things_is_refused(tmp_path) -> None:
+    raster = write_raster(tmp_path / "map.tif", crowns(), nodata=255)
+    done = geoseg("vectorize", raster, "-o", tmp_path / "a.gpkg", "--split", "watershed")
+    assert (done.code, "name some with --things" in done.last) == (2, True)
+
+
+def test_run_writes_the_panoptic_pair(piece, model, tmp_path) -> None:
+    call = ["run", piece, "-o", tmp_path, "-m", model, "--confidence", "--things", "trees,built"]
+    flags = ["--split", "boundary:bare", "--mmu", "4px", "--format", "gpkg,parquet"]
+    done = geoseg(*call, *flags, "--json")
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
+    codes, table = codes_of(tmp_path / "piece.classes.tif"), polygons_in(tmp_path / "piece.polygons.gpkg")
+    assert_agree(table, tmp_path / "piece.instances.tif", codes, {2, 3})
+    assert result["instances"] == str(tmp_path / "piece.instances.tif")
+    for land in CLASSES.classes:
+        own = table[table.class_id == land.code]
+        assert result["summary"]["pixels"][land.name] == own.n_pixels.sum() == (codes == land.code).sum()
+        assert result["summary"]["area_m2"][land.name] == own.area_m2.sum()
+    raw = codes_of(tmp_path / "piece.raw.tif")
+    assert sum(c["area_m2"] for c in result["changed"]) >= (codes != raw).sum() * 100 > 0
+    item = json.loads((tmp_path / "piece.json").read_text())
+    assert "panoptic pair" in item["assets"]["instances"]["title"]
+    assert verify_record(tmp_path / "piece.json") == []
+    again = geoseg(*call, *flags)
+    assert (again.code, "up to date" in again.out) == (0, True)
+    other = geoseg(*call, *flags, "--split-radius", "2px")
+    assert (other.code, "--overwrite" in other.last) == (73, True)
+    plain = geoseg(*call, "--overwrite")
+    assert plain.code == 0, plain.err
+    assert "piece.raw.tif" not in names_in(tmp_path)
+    assert codes_of(tmp_path / "piece.instances.tif").max() == sum(
+        ndimage.label(codes_of(tmp_path / "piece.classes.tif") == code)[1] for code in (2, 3)
+    )
+
+
+def test_scores_that_nobody_asked_for_are_missed_before_any_work(piece, model, tmp_path) -> None:
+    done = geoseg("run", piece, "-o", tmp_path / "out", "-m", model, "--things", "trees", "--split", "scores")
+    assert (done.code, "--confidence" in done.last) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_legend_makes_things(parcels, tmp_path) -> None:
+    rows = [{"code": 1, "name": "Feld", "thing": True, "from": ["field"]}]
+    rows += [{"code": 9, "name": "Rest", "from": ["other", "boundary"]}]
+    (tmp_path / "legend.yaml").write_text(json.dumps({"classes": rows}))
+    table = vectorized(parcels, tmp_path / "a.gpkg", "--legend", str(tmp_path / "legend.yaml"))
+    assert table.inst_id.max() == ndimage.label(parcel_codes() == 1)[1]
