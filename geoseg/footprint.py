@@ -57,12 +57,16 @@ def meets_boxes(place: shapely.Polygon | shapely.MultiPolygon, boxes: Sequence[S
         place: longitude and latitude, as `footprint` gives it.
         boxes: [west, south, east, north] each; west > east across the antimeridian.
     """
-    spans = [
+    return bool(shapely.intersects(place, np.array(box_parts(boxes), object)).any())
+
+
+def box_parts(boxes: Sequence[Sequence[float]]) -> list[shapely.Polygon]:
+    """Boxes [west, south, east, north] as rectangles; two for one across the antimeridian (west > east)."""
+    return [
         shapely.box(left, south, right, north)
         for west, south, east, north in boxes
         for left, right in ([(west, east)] if west <= east else [(west, 180.0), (-180.0, east)])
     ]
-    return bool(shapely.intersects(place, np.array(spans, object)).any())
 
 
 def bounding_box(place: shapely.Polygon | shapely.MultiPolygon) -> list[float]:

@@ -19,7 +19,7 @@ import shapely
 
 from geoseg.classes import ClassScheme
 from geoseg.errors import without_secrets
-from geoseg.footprint import bounding_box, footprint
+from geoseg.footprint import bounding_box, box_parts, footprint
 from geoseg.grid import Grid
 from geoseg.model.spec import ModelSpec
 
@@ -166,6 +166,15 @@ def scene_item(facts: SceneFacts) -> dict[str, Any]:
     return plain
 
 
+def place_of_boxes(boxes: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """Item fields for boxes ([west, south, east, north], EPSG:4326): `geometry`, null for none, else with `bbox`."""
+    spans = box_parts(boxes)
+    if not spans:
+        return {"geometry": None}
+    place: Any = shapely.union_all(spans)
+    return {"geometry": shapely.geometry.mapping(place), "bbox": list(map(float, place.bounds))}
+
+
 def settings_json(settings: Any) -> Any:
     """A (nested) settings dataclass as plain JSON values; paths become text."""
     if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
@@ -247,14 +256,14 @@ def _asset(file: ItemFile, scheme: ClassScheme) -> dict[str, Any]:
         asset["type"] = media_type
     if file.class_raster:
         asset |= {"data_type": scheme.dtype.name, "nodata": scheme.nodata}
-        asset["classification:classes"] = [_class(c.code, c.name, c.hex_color) for c in scheme.classes]
+        asset["classification:classes"] = [class_row(c.code, c.name, c.hex_color) for c in scheme.classes]
         asset["classification:classes"].append(
             {"value": scheme.nodata, "name": "nodata", "description": "no data", "nodata": True}
         )
     return asset
 
 
-def _class(code: int, name: str, hex_color: str) -> dict[str, Any]:
+def class_row(code: int, name: str, hex_color: str) -> dict[str, Any]:
     """A legend row; the extension's `name` is a machine's word (A-Z a-z 0-9 _ -), ours goes into `title`."""
     word = "".join(char if char.isascii() and (char.isalnum() or char in "_-") else "_" for char in name)
     return {

@@ -60,7 +60,8 @@ ROOMS = (
     Room("geoseg.accuracy.*", 1, f"{WORDS} numba"),
     # 2 edges
     Room("geoseg.io.*", 2, f"{WORDS} shapely rasterio pyogrio pyarrow geopandas openpyxl psutil"),
-    Room("geoseg.model.*", 2, f"{WORDS} {NETWORKS} onnxruntime openvino"),
+    Room("geoseg.model.mlm", 2),
+    Room("geoseg.model.*", 2, f"{WORDS} {NETWORKS} onnx onnxruntime onnxscript openvino"),
     Room("geoseg.strict_yaml", 2, "yaml"),
     Room("geoseg.products.*", 2, f"{WORDS} rasterio pydantic"),
     Room("geoseg.training.recipe*", 2, "pydantic"),  # the training settings' own YAML
@@ -93,6 +94,9 @@ HOMES = {
     "dask": ("geoseg.tiling.*", "geoseg.io.scene"),
     "rich": ("geoseg.console",),
     "lightning": ("geoseg.training.*",),
+    "onnx": ("geoseg.model.export_onnx",),
+    "onnxruntime": ("geoseg.model.backend_onnx", "geoseg.model.export_onnx"),
+    "onnxscript": ("geoseg.model.export_onnx",),
 }
 PACKAGES = {
     "geoseg.accuracy",

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.door import Bar, show
+from geoseg.comma_lists import Numbers
+from geoseg.door import Bar, one_line, show
+from geoseg.errors import ConfigError, UsageError
 from geoseg.options import COMMON, NETWORK, OUTPUT, READING, settings_from, with_options
 
 if TYPE_CHECKING:
+    from geoseg.stories.export_model import Form
     from geoseg.stories.import_model import Imported
 
 OVERWRITE = OUTPUT[:1]  # model files have no lock to break
@@ -86,30 +89,72 @@ def models_pull(
 
 
 @models.command("import")
-@KIND
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("what")
+@click.argument("source", type=click.Path(path_type=Path), required=False)
 @OUT
 @SHA256
+@click.option("--spec", "spec_file", type=click.Path(path_type=Path), help="YAML: bands, classes and gsd_m of a FILE.")
+@click.option("--trust-model", is_flag=True, help="Read a checkpoint that could execute code: you know who made it.")
 @with_options(OVERWRITE, COMMON)
 def models_import(
-    kind: str,
-    source: Path,
+    what: str,
+    source: Path | None,
     output: Path | None,
     sha256: str | None,
+    spec_file: Path | None,
     as_json: bool,
-    quiet: bool,  # noqa: ARG001
     **params: Any,
 ) -> None:
     """Weights on this machine → model file.
 
     \b
-    dynamicworld   SOURCE is the SavedModel folder model/forward of Google's repository, or an .npz of its arrays
-    torchgeo:…     SOURCE is the file (.pth) at the address that geoseg models list --json tells
+    dynamicworld SOURCE    the SavedModel folder model/forward of Google's repository, or an .npz of its arrays
+    torchgeo:… SOURCE      the file (.pth) at the address that geoseg models list --json tells
+    FILE.onnx --spec YAML -o NEW.onnx                an ONNX network; what QGIS Deepness' metadata say is known
+    FILE.ckpt --spec YAML -o NEW.safetensors         a Lightning checkpoint of TorchGeo's SemanticSegmentationTask
     """
-    from geoseg.stories.import_model import import_model as story
-
     overwrite = bool(params["output__overwrite"])
-    _show_imported(story(kind, source, output, overwrite=overwrite, sha256=sha256), as_json=as_json)
+    if source is not None:
+        from geoseg.stories.import_model import import_model
+
+        if spec_file is not None or params["trust_model"]:
+            raise UsageError(f"--spec and --trust-model are for files of others; {what} needs neither.")
+        done = import_model(what, source, output, overwrite=overwrite, sha256=sha256)
+    elif sha256 is not None:
+        raise UsageError(f"--sha256 is for published weights, as torchgeo:… SOURCE; {what} is a file of others.")
+    elif spec_file is None or output is None:
+        raise UsageError(f"importing {what} needs --spec SPEC.yaml and -o FILE; dynamicworld needs its SOURCE.")
+    else:
+        from geoseg.stories.import_file import import_file
+
+        done = import_file(Path(what), spec_file, output, trusted=params["trust_model"], overwrite=overwrite)
+    _show_imported(done, as_json=as_json)
+
+
+@models.command("export")
+@click.argument("model")
+@click.option(
+    "--to",
+    "form",
+    type=click.Choice(["onnx", "mlm", "card"]),
+    required=True,
+    help="onnx: for other tools and QGIS Deepness; mlm: a STAC MLM item; card: a page in Markdown.",
+)
+@click.option("-o", "--out", "output", type=click.Path(path_type=Path), required=True, help="The file.")
+@click.option("--scale", type=Numbers(), help="onnx: Deepness' reflectance = DN·scale + offset.  [default: 0.0001]")
+@click.option("--offset", type=Numbers(), help="See --scale.  [default: 0]")
+@with_options(OVERWRITE, COMMON)
+def models_export(model: str, form: Form, output: Path, as_json: bool, quiet: bool, **params: Any) -> None:
+    """A model in a form that others read; an ONNX file is compared with the model before it is written."""
+    from dataclasses import asdict
+
+    from geoseg.stories.export_model import export_model as story
+
+    if form == "onnx":
+        Bar(quiet=quiet).note("exporting, then comparing with the model; up to a minute")
+    scaling = {name: params[name] or () for name in ("scale", "offset")}
+    done = story(model, form, output, overwrite=bool(params["output__overwrite"]), **scaling)
+    show(lambda: asdict(done) | {"path": str(done.path)}, done.lines, as_json=as_json)
 
 
 @models.command("margin")

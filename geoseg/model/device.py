@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from geoseg.errors import DeviceError
+from geoseg.model.onnx_file import ARCHITECTURE as ONNX
 from geoseg.model.spec import ModelSpec
 from geoseg.model.versions import versions
 from geoseg.settings import PredictSettings
@@ -28,7 +29,7 @@ class Resolved:
     """cpu, cuda:0, mps, …"""
     precision: Literal["fp32", "bf16", "fp16"]
     batch_size: int
-    backend: Literal["torch", "openvino"] = "torch"
+    backend: Literal["torch", "openvino", "onnx"] = "torch"
 
 
 def resolve(settings: PredictSettings, model: ModelSpec | None = None) -> Resolved:
@@ -41,6 +42,8 @@ def resolve(settings: PredictSettings, model: ModelSpec | None = None) -> Resolv
     Raises:
         DeviceError: the asked device or precision is not available here.
     """
+    if model is not None and model.architecture.name == ONNX:
+        return _resolve_onnx(settings, model)
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -61,6 +64,20 @@ def resolve(settings: PredictSettings, model: ModelSpec | None = None) -> Resolv
         raise DeviceError("--precision fp16 needs a GPU; on a CPU take bf16 or fp32.")
     batch = settings.batch_size or (CPU_BATCH if device == "cpu" else ACCELERATOR_BATCH)
     return Resolved(device, precision, batch, _backend(settings, device))
+
+
+def _resolve_onnx(settings: PredictSettings, model: ModelSpec) -> Resolved:
+    """An ONNX file holds one arithmetic, and ONNX Runtime's own threads would break law 2 on other devices."""
+    wanted = (("device", settings.device, "cpu"), ("precision", settings.precision, "fp32"))
+    for flag, given, only in (*wanted, ("backend", settings.backend, "auto")):
+        if given not in {"auto", only}:
+            raise DeviceError(
+                f"--{flag} {given}: model {model.name} is an ONNX file, which ONNX Runtime computes on the CPU in "
+                f"fp32; leave out --{flag}."
+            )
+    if find_spec("onnxruntime") is None:
+        raise DeviceError(f"model {model.name} is an ONNX file: pip install 'geoseg[onnx]' to run it.")
+    return Resolved("cpu", "fp32", settings.batch_size or CPU_BATCH, "onnx")
 
 
 def visible_gpus(settings: PredictSettings) -> tuple[str, ...]:
@@ -106,5 +123,6 @@ def machine_key(resolved: Resolved) -> dict[str, str]:
     # A GPU chooses its kernels by the batch's shape; the CPU takes chip by chip.
     batch = {} if kind == "cpu" else {"batch": str(resolved.batch_size)}
     key = {"device": kind, "processor": chip, "precision": resolved.precision, "backend": resolved.backend}
-    own = {"openvino": metadata.version("openvino")} if resolved.backend == "openvino" else {}
+    library = {"openvino": "openvino", "onnx": "onnxruntime"}.get(resolved.backend)
+    own = {library: metadata.version(library)} if library else {}
     return key | batch | versions() | own

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from geoseg.errors import ConfigError, InputMissingError, OutputExistsError, PolicyError, UsageError
 from geoseg.io import posix
 from geoseg.io.cache import cache_folder
+from geoseg.model.onnx_file import SPEC_KEY, read_onnx_spec
 from geoseg.model.published import PUBLISHED
 from geoseg.model.spec import ModelSpec
 from geoseg.model.torchgeo_weights import PREFIX, TORCHGEO
@@ -27,7 +28,7 @@ from geoseg.model.torchgeo_weights import PREFIX, TORCHGEO
 if TYPE_CHECKING:
     import torch
 
-SPEC_KEY = "geoseg"
+ONNX_SUFFIX = ".onnx"
 MAX_HEADER = 64 * 2**20
 
 
@@ -96,7 +97,10 @@ def find_model(name_or_path: str) -> ModelRef:
             f"in the cache ({', '.join(cached()) or 'none'})."
         )
     if path.suffix in {".pt", ".pth", ".ckpt", ".pkl"}:
-        raise PolicyError(f"model {path} is a pickle, which can execute code; geoseg reads .safetensors files.")
+        raise PolicyError(
+            f"model {path} is a pickle, which can execute code; geoseg runs .safetensors and .onnx files, and imports "
+            f"checkpoints of TorchGeo: geoseg models import {path} --spec SPEC.yaml -o NEW.safetensors."
+        )
     return ModelRef(path.resolve(), file_sha256(path), read_spec(path))
 
 
@@ -104,7 +108,30 @@ def read_spec(path: Path) -> ModelSpec:
     """The spec of a model file, from its header alone.
 
     Raises:
-        ConfigError: no safetensors file, or one without geoseg's spec, or truncated.
+        ConfigError: no safetensors or ONNX file, or one without geoseg's spec, or truncated.
+    """
+    if path.suffix == ONNX_SUFFIX:
+        return read_onnx_spec(path)
+    spec, _ = _header(path)
+    if spec is None:
+        raise ConfigError(f"model {path} has no geoseg spec in its header; import it with its bands and classes.")
+    return ModelSpec.from_json(spec)
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Tensor → shape, of a safetensors file, from its header alone.
+
+    Raises:
+        ConfigError: no safetensors file, or a damaged one.
+    """
+    return _header(path)[1]
+
+
+def _header(path: Path) -> tuple[str | None, dict[str, tuple[int, ...]]]:
+    """The spec in a safetensors file, if it has one, and the shapes of its tensors.
+
+    Raises:
+        ConfigError: no safetensors file, or a damaged one.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -115,28 +142,26 @@ def read_spec(path: Path) -> ModelSpec:
         raw = file.read(length)
     try:
         header = json.loads(raw)
-        end = max((t["data_offsets"][1] for name, t in header.items() if name != "__metadata__"), default=0)
-        announced = 8 + length + end
-        spec = header.get("__metadata__", {}).get(SPEC_KEY)
+        spec = header.pop("__metadata__", {}).get(SPEC_KEY)
+        announced = 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+        shapes = {name: tuple(tensor["shape"]) for name, tensor in header.items()}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"model {path} has a damaged safetensors header ({error}).") from error
     if announced != size:
         raise ConfigError(f"model {path} is {size} bytes long, its header announces {announced}; copy it again.")
-    if spec is None:
-        raise ConfigError(f"model {path} has no geoseg spec in its header; import it with its bands and classes.")
-    return ModelSpec.from_json(spec)
+    return spec, shapes
 
 
-def check_output(path: Path, *, overwrite: bool) -> None:
+def check_output(path: Path, *, overwrite: bool, what: str = "model") -> None:
     """Refuse, before any work, a model file that may not be written.
 
     Raises:
         OutputExistsError: it exists, or its folder does not.
     """
     if path.exists() and not overwrite:
-        raise OutputExistsError(f"model {path} exists; pass --overwrite to replace it.")
+        raise OutputExistsError(f"{what} {path} exists; pass --overwrite to replace it.")
     if not path.parent.is_dir():
-        raise OutputExistsError(f"model {path} cannot be created: its folder does not exist; make it first.")
+        raise OutputExistsError(f"{what} {path} cannot be created: its folder does not exist; make it first.")
 
 
 def as_stored(tensors: dict[str, torch.Tensor], *, half: bool = True) -> dict[str, torch.Tensor]:
@@ -166,11 +191,20 @@ def save_model(path: Path, tensors: dict[str, torch.Tensor], spec: ModelSpec, *,
     from safetensors.torch import save
 
     stored = {name: _stored(name, tensor, half=half) for name, tensor in tensors.items()}
-    data = save(stored, metadata={SPEC_KEY: spec.to_json()})
+    publish_bytes(path, save(stored, metadata={SPEC_KEY: spec.to_json()}))
+
+
+def publish_bytes(path: Path, data: bytes, what: str = "model") -> None:
+    """Write a file whole, replacing what is there at once.
+
+    Raises:
+        OutputExistsError: the file cannot be created.
+        OutputError: the disk refuses.
+    """
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")  # jobs of one cluster may share a cache
     # Written by ourselves: safetensors' `save_file` makes files that only their owner may read.
     try:
-        with posix.disk_errors("model", path, len(data)):
+        with posix.disk_errors(what, path, len(data)):
             draft.write_bytes(data)
             posix.sync_file(draft)
             draft.replace(path)
@@ -185,6 +219,8 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         ConfigError: what the header says of its tensors does not add up.
     """
+    if path.suffix == ONNX_SUFFIX:
+        raise ConfigError(f"model {path} is an ONNX file, which geoseg runs as it is: it has no tensors to build on.")
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

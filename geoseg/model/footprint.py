@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from geoseg.model.build import build
 from geoseg.model.graph import Graph
+from geoseg.model.onnx_file import ARCHITECTURE as ONNX
 from geoseg.model.spec import ModelSpec
 
 UNSEEN = 2.2
@@ -56,7 +57,8 @@ def activation_bytes(spec: ModelSpec, bands: Sequence[str], chip: int, precision
     """Bytes that one forward pass of one chip on the CPU takes at most, with all that happens to its pixels.
 
     The whole graph is run on tensors that have shapes and no pixels, in the arithmetic asked for, and what is alive at
-    its fullest moment is multiplied by what is not seen that way (`UNSEEN`).
+    its fullest moment is multiplied by what is not seen that way (`UNSEEN`). Of an ONNX graph it was written down when
+    it was made or imported.
 
     Args:
         spec: of the model.
@@ -64,6 +66,9 @@ def activation_bytes(spec: ModelSpec, bands: Sequence[str], chip: int, precision
         chip: side of the chip in pixels.
         precision: fp32, bf16 or fp16.
     """
+    if spec.architecture.name == ONNX:
+        seen = spec.architecture.options.get("activation_bytes", 0)
+        return int(UNSEEN * seen * (chip / spec.chip) ** 2)
     # Built with real numbers: some encoders draw them while they are built, which tensors without pixels cannot answer.
     graph = Graph(build(spec), spec, bands).eval().to(memory_format=torch.channels_last)
     reduced = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)

@@ -47,12 +47,15 @@ class Normalize(nn.Module):
 class Graph(nn.Module):
     """DN (batch, scene band, row, col) → scores (batch, class, row, col) that sum to 1 over classes."""
 
+    fill = 0.0
+    """What enters the network where there is nothing valid (law 9)."""
+
     def __init__(self, network: nn.Module, spec: ModelSpec, bands: Sequence[str]) -> None:
         """Args: network as built; spec; names of the bands that chips will bring, a subset of the spec's."""
         super().__init__()
         self.network = network
         known = [band for name in bands for band in spec.bands if band.name == name]
-        self.normalize = Normalize(known)
+        self.normalize: nn.Module = Normalize(known)
         self.places = [spec.band_names.index(name) for name in bands]
         self.channels = len(spec.bands)
         self.temperature = spec.temperature
@@ -67,14 +70,7 @@ class Graph(nn.Module):
             shift: as `scale`.
             trim: pixels at each side for which no scores are wanted; those of all others are given.
         """
-        # In place where the tensor is our own: each pass over the pixels costs a percent of a small network.
-        values = self.normalize(_as_float(dn).add(shift).mul_(scale)).masked_fill_(~present, 0.0)
-        if self.places != list(range(self.channels)):
-            # A band that the scene lacks enters as 0 too, as it did in training.
-            full = values.new_zeros(values.shape[0], self.channels, *values.shape[2:])
-            full[:, self.places] = values
-            values = full
-        values = values.contiguous(memory_format=torch.channels_last)
+        values = self.values(dn, present, scale, shift).contiguous(memory_format=torch.channels_last)
         if isinstance(self.network, LeanUnet):
             logits = self.network(values, trim)
         else:
@@ -84,6 +80,17 @@ class Graph(nn.Module):
         logits = logits.to(torch.float32, memory_format=torch.contiguous_format)
         scores: Tensor = torch.softmax(logits / self.temperature, dim=1)
         return scores
+
+    def values(self, dn: Tensor, present: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """What the network takes, (batch, band, row, col) float32; arguments as of `forward`."""
+        # In place where the tensor is our own: each pass over the pixels costs a percent of a small network.
+        values: Tensor = self.normalize(_as_float(dn).add(shift).mul_(scale)).masked_fill_(~present, self.fill)
+        if self.places == list(range(self.channels)):
+            return values
+        # A band that the scene lacks enters as if it was invalid, as it did in training.
+        full = values.new_full((values.shape[0], self.channels, *values.shape[2:]), self.fill)
+        full[:, self.places] = values
+        return full
 
 
 def _as_float(dn: Tensor) -> Tensor:

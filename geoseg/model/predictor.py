@@ -18,7 +18,7 @@ from geoseg.errors import ConfigError, DeviceError, ModelOutputError
 from geoseg.model.blocks import keep_freed_blocks
 from geoseg.model.build import build
 from geoseg.model.device import Resolved
-from geoseg.model.file import ModelRef, file_sha256, load_tensors
+from geoseg.model.file import ONNX_SUFFIX, ModelRef, file_sha256, load_tensors
 from geoseg.model.graph import Graph
 from geoseg.model.normalize import shifts
 from geoseg.model.optimize import optimized
@@ -75,6 +75,10 @@ class Predictor:
             raise DeviceError(f"model {ref.path} cannot be read on this worker ({error.strerror}).") from error
         if found != ref.sha256:
             raise ConfigError(f"model {ref.path} is not the file that this run began with; start the run again.")
+        if ref.path.suffix == ONNX_SUFFIX:
+            from geoseg.model.backend_onnx import onnx_graph
+
+            return cls(onnx_graph(ref.path, ref.spec, bands), resolved)
         network = build(ref.spec)
         tensors = load_tensors(ref.path)
         for name, tensor in tensors.items():

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import ConfigError, InputMissingError
 from geoseg.model.crc32c import masked_crc32c
+from geoseg.model.protobuf import fields, messages, varint
 
 MAGIC = 0xDB4775248B80FB57
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -55,7 +56,7 @@ def read_variables(folder: Path) -> dict[str, NDArray[np.float32]]:
         raise InputMissingError(f"{folder} holds no variables/variables.index; give a SavedModel's folder.")
     try:
         entries = dict(_table(index.read_bytes()))
-        header = dict(_fields(entries.pop("", b"")))
+        header = dict(fields(entries.pop("", b"")))
         if header.get(2, 0) != 0:
             raise ConfigError(f"{index} is stored big-endian, which geoseg does not read.")
         shards = int(header.get(1, 1))
@@ -78,12 +79,12 @@ def _table(data: bytes) -> Iterator[tuple[str, bytes]]:
         raise ValueError("no table footer")
     at = len(data) - _FOOTER
     for _ in range(2):  # the meta index's handle
-        _, at = _varint(data, at)
-    offset, at = _varint(data, at)
-    size, at = _varint(data, at)
+        _, at = varint(data, at)
+    offset, at = varint(data, at)
+    size, at = varint(data, at)
     for _, handle in _block(data, offset, size):
-        start, after = _varint(handle, 0)
-        length, _ = _varint(handle, after)
+        start, after = varint(handle, 0)
+        length, _ = varint(handle, after)
         for key, value in _block(data, start, length):
             yield key.decode(), value
 
@@ -101,61 +102,22 @@ def _block(data: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]
     end = size - 4 * (restarts + 1)
     at, key = 0, b""
     while at < end:
-        shared, at = _varint(block, at)
-        fresh, at = _varint(block, at)
-        length, at = _varint(block, at)
+        shared, at = varint(block, at)
+        fresh, at = varint(block, at)
+        length, at = varint(block, at)
         key = key[:shared] + block[at : at + fresh]
         at += fresh
         yield key, block[at : at + length]
         at += length
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Number and the position after it (7 bits a byte, lowest first)."""
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Field numbers and values of a protocol buffer."""
-    at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        kind = tag & 7
-        value: int | bytes
-        if kind == 0:
-            value, at = _varint(message, at)
-        elif kind == 2:
-            length, at = _varint(message, at)
-            value, at = message[at : at + length], at + length
-        elif kind in {1, 5}:
-            width = 8 if kind == 1 else 4
-            value, at = message[at : at + width], at + width
-        else:
-            raise ValueError(f"unknown wire type {kind}")
-        yield tag >> 3, value
-
-
-def _messages(message: bytes, number: int) -> Iterator[bytes]:
-    """The submessages (or strings) of one repeated field."""
-    for field, value in _fields(message):
-        if field == number and isinstance(value, bytes):
-            yield value
-
-
 def _entry(message: bytes) -> _Entry:
     """BundleEntryProto: dtype 1, shape 2 (dim 2: size 1), shard_id 3, offset 4, size 5, crc32c 6 (fixed)."""
-    fields = dict(_fields(message))
-    numbers = {field: value for field, value in fields.items() if isinstance(value, int)}
-    crc = fields.get(6, bytes(4))
-    shape = next(_messages(message, 2), b"")
-    sizes = (dict(_fields(dim)).get(1, 0) for dim in _messages(shape, 2))
+    known = dict(fields(message))
+    numbers = {field: value for field, value in known.items() if isinstance(value, int)}
+    crc = known.get(6, bytes(4))
+    shape = next(messages(message, 2), b"")
+    sizes = (dict(fields(dim)).get(1, 0) for dim in messages(shape, 2))
     return _Entry(
         dtype=numbers.get(1, 0),
         shape=tuple(int(size) for size in sizes),
@@ -175,13 +137,13 @@ def _full_names(folder: Path, entries: dict[str, _Entry], shards: int) -> dict[s
     if entry is None or entry.dtype != _STRING:
         return {}
     raw = _stored(folder, entry, shards)
-    length, at = _varint(raw, 0)
+    length, at = varint(raw, 0)
     _check(struct.pack("<I", length) + raw[at:], entry)
     graph = raw[at + 4 : at + 4 + length]
     names = {}
-    for node in _messages(graph, 1):
-        for attribute in _messages(node, 2):
-            texts = {field: value for field, value in _fields(attribute) if isinstance(value, bytes)}
+    for node in messages(graph, 1):
+        for attribute in messages(node, 2):
+            texts = {field: value for field, value in fields(attribute) if isinstance(value, bytes)}
             if texts.get(2) and texts.get(3):
                 names[texts[3].decode()] = texts[2].decode()
     return names

@@ -67,8 +67,11 @@ def _check_machine(job: TileJob) -> None:
     if job.home == process_name():
         return
     asked = job.resolved
+    wish = asdict(asked)
+    if asked.backend == "onnx":  # not for users to choose: the model's file says so
+        wish["backend"] = "auto"
     try:
-        resolve(replace(PredictSettings(), **asdict(asked)))
+        resolve(replace(PredictSettings(), **wish), job.model.spec)
     except DeviceError as error:
         raise DeviceError(f"worker {process_name()}: {error}") from error
     here, there = machine_key(asked), dict(job.machine)

@@ -50,8 +50,8 @@ def start_of_checkpoint(path: Path) -> Start:
         PolicyError: it holds more than tensors and plain values.
         ConfigError: damaged, or of another task.
     """
-    state, given = _read(path)
-    architecture = _architecture(given, path)
+    state, given = read_checkpoint(path, f"fit.start {path}")
+    architecture = task_architecture(given, f"fit.start {path}")
     tensors = {name.removeprefix("model."): t for name, t in state.items() if name.startswith("model.")}
     return Start(
         name=path.name,
@@ -70,11 +70,12 @@ def checkpoint_architecture(path: Path) -> Architecture:
     Raises:
         GeosegError: see `start_of_checkpoint`.
     """
-    return _architecture(_read(path)[1], path)
+    what = f"fit.start {path}"
+    return task_architecture(read_checkpoint(path, what)[1], what)
 
 
-def _architecture(given: dict[str, Any], path: Path) -> Architecture:
-    """The network that TorchGeo's task builds of its hyperparameters.
+def task_architecture(given: dict[str, Any], what: str) -> Architecture:
+    """The network that TorchGeo's task builds of its hyperparameters; what: what errors call the file.
 
     Raises:
         ConfigError: hyperparameters are missing.
@@ -82,7 +83,7 @@ def _architecture(given: dict[str, Any], path: Path) -> Architecture:
     name, encoder = given.get("model"), given.get("backbone")
     if not isinstance(name, str) or not isinstance(given.get("in_channels"), int):
         raise ConfigError(
-            f"fit.start {path} is no checkpoint of TorchGeo's SemanticSegmentationTask: its hyper_parameters lack "
+            f"{what} is no checkpoint of TorchGeo's SemanticSegmentationTask: its hyper_parameters lack "
             f"model or in_channels."
         )
     if name == "fcn":
@@ -90,23 +91,37 @@ def _architecture(given: dict[str, Any], path: Path) -> Architecture:
     return Architecture(name=name, encoder=encoder)
 
 
-def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Tensors and hyperparameters."""
+def read_checkpoint(
+    path: Path, what: str, *, trusted: bool = False, remedy: str = ""
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors and hyperparameters of a Lightning checkpoint.
+
+    Args:
+        path: the file.
+        what: what errors call it.
+        trusted: the user answers for the file: whatever its pickle wants to do is done.
+        remedy: how else it could be read, for the error about a pickle that is not trusted.
+
+    Raises:
+        InputMissingError: no such file.
+        PolicyError: it holds more than tensors and plain values, and is not trusted.
+        ConfigError: damaged, or something else.
+    """
     if not path.is_file():
-        raise InputMissingError(f"fit.start {path} does not exist.")
+        raise InputMissingError(f"{what} does not exist.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=not trusted)
     except pickle.UnpicklingError as error:
         raise PolicyError(
-            f"fit.start {path} holds more than tensors and plain values, and reading that could execute code; "
-            f"save its state_dict and hyper_parameters alone."
+            f"{what} holds more than tensors and plain values, and reading that could execute code; "
+            f"save its state_dict and hyper_parameters alone{remedy}."
         ) from error
     except Exception as error:  # torch raises many kinds, with many lines
-        raise ConfigError(f"fit.start {path} is no checkpoint, or damaged ({_brief(error)}).") from error
+        raise ConfigError(f"{what} is no checkpoint, or damaged ({_brief(error)}).") from error
     state, given = (content.get(k) if isinstance(content, dict) else None for k in ("state_dict", "hyper_parameters"))
     if not isinstance(state, dict) or not isinstance(given, dict):
         raise ConfigError(
-            f"fit.start {path} is no Lightning checkpoint: it needs state_dict and hyper_parameters "
+            f"{what} is no Lightning checkpoint: it needs state_dict and hyper_parameters "
             f"of TorchGeo's SemanticSegmentationTask."
         )
     return state, given
