@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.comma_lists import Numbers
-from geoseg.door import Bar, one_line, show
-from geoseg.errors import ConfigError, UsageError
+from geoseg.door import Bar, show
+from geoseg.errors import UsageError
 from geoseg.options import COMMON, NETWORK, OUTPUT, READING, settings_from, with_options
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ class Family:
     gsd_m: float
     chip: int
     margin: int
-    """Half the overlap that the authors' own tool predicts with."""
+    """A careful guess (FTW's own tool trims 64); `geoseg models margin` measures it once the weights are here."""
     attribution: str
     purpose: str
     data: str
