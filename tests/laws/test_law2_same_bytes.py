@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import border_model, stencil_model, unet_model, write_raster
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.io.compose import open_scene
@@ -110,6 +110,7 @@ def test_mutation_chips_anchored_to_the_tile_turn_it_red(noise, unet, reference,
     assert (index != reference[0]).any()
 
 
+@settings(max_examples=15)
 @given(tile=st.integers(1, 90), zoom=st.sampled_from([2.0, 0.5, 1.3]), batch=st.integers(1, 5))
 def test_resampled_scores_do_not_depend_on_tiles(tmp_path_factory, tile, zoom, batch):
     folder = tmp_path_factory.mktemp("zoom")

@@ -65,7 +65,7 @@ def assert_updated(tmp_path, before, after, *, tiles, zoom=1.0, radius=2, **how)
     return updated.tally.chips
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     change=changes(),
     tiles=st.tuples(*[st.integers(1, 100)] * 3),

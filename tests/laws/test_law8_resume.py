@@ -47,7 +47,9 @@ def test_killed_twice_at_a_stage_and_resumed(forked, command, undisturbed, tmp_p
     assert_resumes(command, out, undisturbed)
 
 
-@pytest.mark.parametrize("at", ["tile:4", "vector:1", "publish:before-record"])
+@pytest.mark.parametrize(
+    "at", ["vector:1", *(pytest.param(at, marks=pytest.mark.slow) for at in ("tile:4", "publish:before-record"))]
+)
 def test_killed_while_an_older_output_stands(forked, command, model, piece, undisturbed, tmp_path, at) -> None:
     """`--overwrite` never discards work of its own key."""
     out = tmp_path / "out"

@@ -100,7 +100,7 @@ def test_laws_of_random_maps(codes: Codes, place: str, turned: bool, block: int)
     assert_laws([trace_array(codes.repeat(block, 0).repeat(block, 1), NODATA)], carrier_at(place, turned=turned))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(
     st.integers(0, 50),
     st.sampled_from([2.0, 5.0, 30.0, 1e4]),

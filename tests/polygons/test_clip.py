@@ -138,7 +138,7 @@ def assert_laws(codes: Codes, area: Area, tolerance: float, *, smooth: bool) -> 
     assert rest.area < 1e-6
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.data(), class_maps(most=16), st.sampled_from([0.0, 0.0, 1.1, 4.0, np.inf]), st.booleans(), st.booleans())
 def test_laws_of_random_maps(data: st.DataObject, codes: Codes, tolerance: float, smooth: bool, only: bool) -> None:
     area = area_on(data.draw(areas(codes.shape)), codes)

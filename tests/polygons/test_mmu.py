@@ -65,7 +65,7 @@ def text(codes: Codes) -> str:
     return " ".join("".join("." if code == NODATA else str(code) for code in row) for row in codes.tolist())
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9))
 def test_law_6(seed: int, rows: int) -> None:
     codes, unit, by_row = case(seed)

@@ -152,7 +152,7 @@ def test_polygons_come_after_the_rest() -> None:
 
 
 CALLS = [
-    (400, ["--chip", "256"]),
+    pytest.param(400, ["--chip", "256"], marks=pytest.mark.slow),
     pytest.param(1024, ["--chip", "512"], marks=pytest.mark.slow),
     pytest.param(
         1024,
