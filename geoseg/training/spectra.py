@@ -69,7 +69,7 @@ def typical_spectra() -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float6
     """Band name → reflectance (spectrum,), and how many pixels each spectrum (spectrum,) stands for.
 
     Means of clusters of pixels (k-means) of two Sentinel-2 scenes: fields, woods, towns, marsh and sea on the Eastern
-    Shore of Virginia (top of the atmosphere) and in Brandenburg; `tests/training/test_spectra.py` makes the table.
+    Shore of Virginia (top of the atmosphere) and in Brandenburg; `tests/training/spectra_kit.py` makes the table.
     """
     text = resources.files("geoseg.training").joinpath("spectra.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines()))
