@@ -79,7 +79,7 @@ def models_pull(
 
     NAME is dynamicworld (Google's Dynamic World: nine land-cover classes, Sentinel-2 at 10 m), or
     torchgeo:Unet_Weights.MEMBER: field boundaries, tree canopy, … as geoseg models list tells. Proxies are those of
-    https_proxy and no_proxy; no other command asks the network for a model.
+    https_proxy and no_proxy. Besides, only train asks the network, for published weights that it is to start from.
     """
     from geoseg.stories.pull_model import pull_model as story
 

@@ -28,7 +28,7 @@ def labels(n: int, side: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("side", [120, pytest.param(317, marks=pytest.mark.slow)])
-def test_a_hundred_thousand_classes(tmp_path, side) -> None:
+def test_every_label_a_class_of_its_own(tmp_path, side) -> None:
     """Every label its own class, each of one block; and the generalized raster holds them, too."""
     codes = labels(side * side, side)
     raster = write_raster(tmp_path / "labels.tif", codes, nodata=-9, transform=PLACE)

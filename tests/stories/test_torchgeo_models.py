@@ -12,7 +12,6 @@ import resource
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -49,15 +48,7 @@ from geoseg.settings import ReadSettings
 FILE = "weights.pth"
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache and a folder for temporary files of the test's own; no proxy between it and its server."""
-    monkeypatch.setenv("GEOSEG_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    (tmp_path / "temporary").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def left(home: Path) -> list[str]:

@@ -49,12 +49,8 @@ def test_red_edge_of_real_pixels(shared, scene, name) -> None:
     assert np.mean((seen[name] - guess) ** 2) < relative * np.mean((seen[name] - seen["nir"]) ** 2)
 
 
-@given(level=st.floats(-1, 1), size=st.floats(0.05, 2), other_level=st.floats(-1, 1), other_size=st.floats(0.05, 2))
-def test_linear_normalization_changes_the_words_not_the_estimate(level, size, other_level, other_size) -> None:
-    """In reflectance the answer is the same, however the inputs are normalized.
-
-    Mutation: no constant.
-    """
+def assert_the_same_in_reflectance(level: float, size: float, other_level: float, other_size: float) -> None:
+    """However the inputs are normalized."""
     plain = [Band(name=name, mean=0, std=1) for name in (*TEN, "rededge075")]
     scaled = [Band(name=name, mean=level, std=size) for name in TEN]
     wanted = Band(name="rededge075", mean=other_level, std=other_size)
@@ -65,6 +61,18 @@ def test_linear_normalization_changes_the_words_not_the_estimate(level, size, ot
     assert two is not None
     there = two.shares @ ((stack - level) / size) + two.constant
     np.testing.assert_allclose(there * other_size + other_level, one.shares @ stack + one.constant, atol=1e-4)
+
+
+@given(level=st.floats(-1, 1), size=st.floats(0.05, 2), other_level=st.floats(-1, 1), other_size=st.floats(0.05, 2))
+def test_linear_normalization_changes_the_words_not_the_estimate(level, size, other_level, other_size) -> None:
+    assert_the_same_in_reflectance(level, size, other_level, other_size)
+
+
+def test_mutation_no_constant(monkeypatch) -> None:
+    whole = estimate
+    monkeypatch.setitem(globals(), "estimate", lambda missing, given: whole(missing, given, constant=False))
+    with pytest.raises(AssertionError):
+        assert_the_same_in_reflectance(0.5, 1.0, -0.5, 1.0)
 
 
 def test_a_band_that_is_there_is_itself() -> None:
