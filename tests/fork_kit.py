@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
+import pytest
 from cli_kit import Done
 
-PRELOAD = ["geoseg.cli", "geoseg.stories.run", "geoseg.stories.segment", "geoseg.stories.train", "geoseg.model.build"]
 PATIENCE_S = 120
 
 
@@ -54,8 +55,14 @@ class Forked:
     """Starts commands."""
 
     def __init__(self) -> None:
+        from multiprocessing import forkserver  # not on Windows
+
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(PRELOAD)
+        self._context.set_forkserver_preload(["fork_preload"])
+        with pytest.MonkeyPatch.context() as patch:
+            # The server does not get `sys.path`, and keeps silent about what it cannot import.
+            patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+            forkserver.ensure_running()
 
     def start(self, *args: Any, failpoint: str = "", largest_file: int | None = None) -> Running:
         """Start a command.
