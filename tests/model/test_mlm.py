@@ -13,8 +13,10 @@ import pystac
 import pytest
 from builders import linear_model, linear_spec, unet_model
 from mlm_rules import RULES
+from pydantic import ValidationError
 from pystac.validation.local_validator import get_local_schema_cache
 from referencing import Registry, Resource
+from stac_model.schema import MLModelProperties
 
 from geoseg.model.file import bundled, find_model, load_tensors
 from geoseg.model.mlm import model_item
@@ -34,6 +36,19 @@ def item_of(path, output=None):
 
 
 def faults(item):
+    """What the specification of STAC, the extension's rules, and the package of the extension's makers find."""
+    return [*against_schemas(item), *against_the_makers(item)]
+
+
+def against_the_makers(item):
+    try:
+        MLModelProperties.model_validate(item["properties"])
+    except ValidationError as error:
+        return [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+    return []
+
+
+def against_schemas(item):
     resources = [(uri, Resource.from_contents(schema)) for uri, schema in get_local_schema_cache().items()]
     registry = Registry().with_resources(resources)
     stac = registry.contents("https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json")
@@ -174,3 +189,23 @@ def test_the_check_sees_faults(model, place, value):
         part = part[step]
     part[place[-1]] = value
     assert faults(item) != []
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("mlm:tasks",), ["segmenting"]),
+        (("mlm:input", 0, "input", "shape"), "4"),
+        (("mlm:input", 0, "bands"), 3),
+        (("mlm:output", 0, "result"), None),
+    ],
+    ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_the_makers_package_sees_faults(model, place, value):
+    item = copy.deepcopy(item_of(model))
+    assert against_the_makers(item) == []
+    part = item["properties"]
+    for step in place[:-1]:
+        part = part[step]
+    part[place[-1]] = value
+    assert against_the_makers(item) != []
