@@ -87,6 +87,7 @@ class DyingJob(TileJob):
         return super().__call__(tile)
 
 
+@pytest.mark.slow  # `tests/tiling/test_clusters.py` kills workers without a network
 def test_a_worker_killed_in_the_middle_changes_no_byte(noise, unet, reference, tmp_path, monkeypatch):
     monkeypatch.setenv("DIED_ONCE", str(tmp_path / "died"))
     monkeypatch.setitem(globals(), "TileJob", DyingJob)

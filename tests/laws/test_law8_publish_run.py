@@ -188,7 +188,7 @@ def test_killed_at_random_over_an_older_output(
         (signal.SIGTERM, 143, "between tiles", []),
         (signal.SIGINT, 130, "between tiles", []),
         (signal.SIGTERM, 143, "GeoPackage begun", []),
-        (signal.SIGTERM, 143, "between tiles", ["--workers", "1"]),
+        pytest.param(signal.SIGTERM, 143, "between tiles", ["--workers", "1"], marks=pytest.mark.slow),
     ],
     ids=str,
 )

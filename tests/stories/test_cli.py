@@ -217,16 +217,17 @@ def test_debug_shows_where_a_users_error_comes_from(tmp_path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
 @pytest.mark.parametrize("closed", ["reader gone", "never open"])
-def test_a_closed_standard_output_is_no_bug(pair, model, tmp_path, closed) -> None:
-    """`geoseg run … | head -0`: the work is done and published, nobody listens."""
+def test_a_closed_standard_output_is_no_bug(tmp_path, closed) -> None:
+    """`geoseg vectorize … | head -0`: the work is done and published, nobody listens."""
     read, write = os.pipe()
     os.close(read)
     more = {"stdout": write} if closed == "reader gone" else {"preexec_fn": lambda: os.close(1)}
-    child = start("run", pair[0], "-o", tmp_path / "out", "-m", model, "-q", **more)
+    codes = write_raster(tmp_path / "codes.tif", np.ones((3, 4), "uint8"))
+    child = start("vectorize", codes, "-o", tmp_path / "codes.fgb", "-q", **more)
     os.close(write)
     _, err = child.communicate(timeout=120)
     assert (child.returncode, err) == (0, "")
-    assert verify_record(tmp_path / "out" / "west.json") == []
+    assert verify_record(tmp_path / "codes.fgb.json") == []
 
 
 NO_SOCKETS = """

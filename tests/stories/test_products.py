@@ -140,7 +140,8 @@ def test_clouds_shadows_and_cirrus_of_sen2cor(ground, model, tmp_path) -> None:
     assert np.array_equal(np.flatnonzero((buffered == 255).all(axis=1)), range(10, 18))
 
 
-def test_masked_pixels_do_not_depend_on_tiles(ground, model, tmp_path) -> None:
+@pytest.mark.parametrize("where", [[], pytest.param(["--workers", "2"], marks=pytest.mark.slow)], ids=str)
+def test_masked_pixels_do_not_depend_on_tiles(ground, model, tmp_path, where) -> None:
     """Law 2 with clouds and their buffer; pixels of the network are coarser than the scene's.
 
     Mutation: the buffer computed from the chip's window alone.
@@ -151,7 +152,7 @@ def test_masked_pixels_do_not_depend_on_tiles(ground, model, tmp_path) -> None:
     flags = ("-m", model, "--mask-buffer", "35", "--chip", "32", "--margin", "4", "--overwrite")
     whole = run(folder, "-o", tmp_path / "a", *flags, "--tile", "500").read_bytes()
     assert run(folder, "-o", tmp_path / "b", *flags, "--tile", "24").read_bytes() == whole
-    assert run(folder, "-o", tmp_path / "c", *flags, "--tile", "48", "--workers", "2").read_bytes() == whole
+    assert run(folder, "-o", tmp_path / "c", *flags, "--tile", "48", *where).read_bytes() == whole
 
 
 def test_harmonized_landsat_sentinel(ground, model, tmp_path) -> None:

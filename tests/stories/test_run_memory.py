@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from builders import NORTH_UP, unet_model
-from cli_kit import codes_of, command, cut, geoseg, measured, start
+from cli_kit import codes_of, command, cut, geoseg, measured
 from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS
@@ -195,6 +195,7 @@ def test_another_network_and_polygons_keep_to_it(sample, tmp_path) -> None:
     assert peak <= plan["memory_bytes"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 def test_less_memory_means_fewer_threads_and_the_same_bytes(sample, tmp_path) -> None:
     call = ["segment", sample, "--chip", "512", "--probabilities", "-o"]
@@ -235,10 +236,9 @@ def test_smaller_tiles_come_first(sample, model, tmp_path, monkeypatch) -> None:
     assert (codes_of(tmp_path / "bound.tif") == codes_of(tmp_path / "free.tif")).all()
 
 
-def test_a_run_that_goes_on_keeps_its_tiles(piece, model, tmp_path, monkeypatch) -> None:
+def test_a_run_that_goes_on_keeps_its_tiles(forked, piece, model, tmp_path, monkeypatch) -> None:
     call = ["segment", piece, "-o", tmp_path / "out.tif", "-m", model]
-    stopped = start(*call, "--tile", "64", failpoint="tile:2", stderr=subprocess.DEVNULL)
-    assert stopped.wait() < 0
+    assert forked.run(*call, "--tile", "64", failpoint="tile:2").code < 0
     ready = len(list(tmp_path.glob(".out*/tiles/*.tile")))
     assert ready >= 1
     monkeypatch.setattr(run_cost, "load_of", lambda *_: replace(LOAD, base=0, forward=GB))

@@ -156,7 +156,7 @@ def failed(*args: object) -> tuple[int, str]:
     return done.code, done.last
 
 
-@pytest.mark.parametrize("where", [[], ["--workers", "1"]], ids=str)
+@pytest.mark.parametrize("where", [[], pytest.param(["--workers", "1"], marks=pytest.mark.slow)], ids=str)
 def test_a_block_damaged_on_a_worker_is_one_line(model, tmp_path, monkeypatch, where) -> None:
     from geoseg.stories import segment as story
 

@@ -138,11 +138,12 @@ def test_an_update_gives_the_files_of_a_full_run_and_predicts_no_chip_too_many(p
     assert f"update: {unchanged} of {total} chips are unchanged" in said.splitlines()
 
 
-def test_other_tiles_and_workers_than_those_of_the_finished_run(place) -> None:
+@pytest.mark.parametrize("where", [[], pytest.param(["--workers", "2"], marks=pytest.mark.slow)], ids=str)
+def test_other_tiles_and_workers_than_those_of_the_finished_run(place, where) -> None:
     """Worker processes are told what is known, and never see the finished rasters."""
     place.run("--tile", "200", "--confidence")
     place.write(one_percent)
-    place.run("--tile", "48", "--workers", "2", "--confidence", "--update")
+    place.run("--tile", "48", *where, "--confidence", "--update")
     assert 0 < chips_of(place.out) < 30
     assert_same_answer(place.out, place.full("--confidence"), but=["chips"])
 
