@@ -63,8 +63,8 @@ def build_network(arch: Architecture, bands: int, classes: int, *, encoder_weigh
         given |= {"encoder_name": arch.encoder, "encoder_weights": weights}
     elif encoder_weights is not None:
         raise ConfigError(f"{arch.name!r} has no encoder that could have weights {encoder_weights!r}.")
-    maker = _maker(name)
-    parameters = set(inspect.signature(maker).parameters)
+    maker = _maker("detailed unet" if name == "unet" and "detail" in arch.options else name)
+    parameters = set(inspect.signature(maker).parameters) | ({"detail"} if name == "unet" else set())
     options = sorted((parameters - _FORBIDDEN - {"kwargs"}) | (_ENCODER_OPTIONS if "kwargs" in parameters else set()))
     unknown = sorted(set(arch.options) - set(options))
     if unknown:
@@ -96,6 +96,10 @@ def _maker(name: str) -> Callable[..., nn.Module]:
 
         fcn: type[nn.Module] = FCN
         return fcn
+    if name == "detailed unet":
+        from geoseg.model.detail_unet import DetailUnet
+
+        return DetailUnet
     import segmentation_models_pytorch as smp
 
     maker: type[nn.Module] = smp.MODEL_ARCHITECTURES_MAPPING[name]

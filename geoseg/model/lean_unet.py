@@ -51,11 +51,12 @@ class _Block(nn.Module):
 
 
 class LeanUnet(nn.Module):
-    """Takes the place of a `segmentation_models_pytorch.Unet` whose batch norms are folded, see `suits`."""
+    """Takes the place of a U-Net whose batch norms are folded, see `suits`."""
 
     def __init__(self, unet: Any) -> None:
         super().__init__()
         self.encoder, self.center, self.head = unet.encoder, unet.decoder.center, unet.segmentation_head
+        self.detail: nn.Module | None = getattr(unet, "detail", None)
         widths = [unet.encoder.out_channels[-1], *(block.conv2[0].out_channels for block in unet.decoder.blocks)]
         self.blocks = nn.ModuleList(_Block(b, width) for b, width in zip(unet.decoder.blocks, widths, strict=False))
 
@@ -69,7 +70,12 @@ class LeanUnet(nn.Module):
         for level, block in enumerate(self.blocks):
             (top, bottom), (left, right) = (axis[level] for axis in spans)
             small = _crop(small, origin, (top, bottom), (left, right))
-            skip = _crop(skips[level], (0, 0), (2 * top, 2 * bottom), (2 * left, 2 * right)) if block.skip else None
+            skip = None
+            if block.skip:
+                source = skips[level] if level < len(skips) else values
+                skip = _crop(source, (0, 0), (2 * top, 2 * bottom), (2 * left, 2 * right))
+            if level == len(skips) and self.detail is not None:
+                skip = self.detail(skip)
             small, origin = block(small, skip), (2 * top, 2 * left)
         rows, cols = (axis[-1] for axis in spans)
         logits = self.head(_crop(small, origin, rows, cols))
@@ -81,7 +87,9 @@ def suits(network: nn.Module) -> bool:
     """Whether a network is a U-Net as `LeanUnet` understands it: the usual one, without attention, norms folded."""
     import segmentation_models_pytorch as smp
 
-    if type(network) is not smp.Unet:
+    from geoseg.model.detail_unet import DetailUnet
+
+    if type(network) not in {smp.Unet, DetailUnet}:
         return False
     unet: Any = network
     head_only = unet.classification_head is None and all(map(_is_identity, list(unet.segmentation_head)[1:]))

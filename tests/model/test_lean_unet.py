@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from geoseg.model import lean_unet
+from geoseg.model.detail_unet import DetailUnet
 from geoseg.model.folding import fold_batch_norms
 from geoseg.model.lean_unet import LeanUnet, suits
 
@@ -19,6 +20,7 @@ NETWORKS = {
     "three levels": {"encoder_name": "resnet18", "encoder_depth": 3, "decoder_channels": (16, 8, 8)},
     "timm": {"encoder_name": "tu-regnetx_002", "encoder_depth": 4, "decoder_channels": (32, 16, 8, 8)},
     "without norms": {"encoder_name": "resnet18", "decoder_channels": (16, 8, 8, 8, 4), "decoder_use_norm": False},
+    "detail": {"encoder_name": "resnet18", "encoder_depth": 3, "decoder_channels": (16, 8, 8), "detail": 5},
     "center block": {"encoder_name": "vgg11_bn", "decoder_channels": (16, 16, 8, 8, 4)},
 }
 
@@ -26,7 +28,8 @@ NETWORKS = {
 def trained(**options):
     """A U-Net whose batch norms have seen something, so that folding them is no formality."""
     torch.manual_seed(7)
-    network = smp.Unet(encoder_weights=None, in_channels=3, classes=4, **options)
+    unet = DetailUnet if "detail" in options else smp.Unet
+    network = unet(encoder_weights=None, in_channels=3, classes=4, **options)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             for tensor, low, high in (
