@@ -16,6 +16,8 @@ if TYPE_CHECKING:
         ScheduleSettings,
         VectorSettings,
     )
+    from geoseg.stories.change import ChangeResult, change
+    from geoseg.stories.combine import CombineResult, combine
     from geoseg.stories.evaluate import EvaluateResult, evaluate
     from geoseg.stories.evaluate_settings import EvaluateSettings
     from geoseg.stories.names import RunResult
@@ -25,10 +27,13 @@ if TYPE_CHECKING:
     from geoseg.stories.stats import StatsResult, stats
     from geoseg.stories.suggest import SuggestResult, suggest
     from geoseg.stories.vectorize import VectorizeResult, vectorize
+    from geoseg.stories.verify import VerifyReport, verify
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ChangeResult",
+    "CombineResult",
     "EvaluateResult",
     "EvaluateSettings",
     "OutputSettings",
@@ -45,7 +50,10 @@ __all__ = [
     "SuggestResult",
     "VectorSettings",
     "VectorizeResult",
+    "VerifyReport",
     "__version__",
+    "change",
+    "combine",
     "evaluate",
     "open_scene",
     "run",
@@ -54,9 +62,12 @@ __all__ = [
     "stats",
     "suggest",
     "vectorize",
+    "verify",
 ]
 
 _HOME = {
+    "ChangeResult": "geoseg.stories.change",
+    "CombineResult": "geoseg.stories.combine",
     "EvaluateResult": "geoseg.stories.evaluate",
     "EvaluateSettings": "geoseg.stories.evaluate_settings",
     "OutputSettings": "geoseg.settings",
@@ -73,6 +84,9 @@ _HOME = {
     "SuggestResult": "geoseg.stories.suggest",
     "VectorSettings": "geoseg.settings",
     "VectorizeResult": "geoseg.stories.vectorize",
+    "VerifyReport": "geoseg.stories.verify",
+    "change": "geoseg.stories.change",
+    "combine": "geoseg.stories.combine",
     "evaluate": "geoseg.stories.evaluate",
     "open_scene": "geoseg.io.compose",
     "run": "geoseg.stories.run",
@@ -81,6 +95,7 @@ _HOME = {
     "stats": "geoseg.stories.stats",
     "suggest": "geoseg.stories.suggest",
     "vectorize": "geoseg.stories.vectorize",
+    "verify": "geoseg.stories.verify",
 }
 
 

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg import __version__
+from geoseg.commands.change import change
+from geoseg.commands.combine import combine
 from geoseg.commands.evaluate import evaluate
 from geoseg.commands.models import models
+from geoseg.commands.replay import REPLAY, recall
 from geoseg.commands.sample import sample
 from geoseg.commands.stats import stats
 from geoseg.commands.suggest import suggest
 from geoseg.commands.train import train
 from geoseg.commands.vectorize import changed, vectorize
+from geoseg.commands.verify import verify
 from geoseg.door import SOME_FAILED_EXIT, Bar, Door, one_line, show
 from geoseg.errors import GeosegError, InputError, UsageError, without_secrets
 from geoseg.options import (
@@ -61,18 +65,18 @@ def main() -> None:
 
 
 @main.command()
-@INPUTS
+@click.argument("inputs", nargs=-1)
 @click.option("-o", "--out", "folder", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
-@with_options(
-    CONFIG, READING, MODEL, LEGEND, RUNNING, MEMORY, FORMATS, VECTOR, ZONES, NAME, UPDATE, OUTPUT, DRY_RUN, COMMON
-)
+@with_options(CONFIG, REPLAY)
+@with_options(READING, MODEL, LEGEND, RUNNING, MEMORY, FORMATS, VECTOR, ZONES, NAME, UPDATE, OUTPUT, DRY_RUN, COMMON)
 def run(inputs: tuple[str, ...], folder: Path, as_json: bool, quiet: bool, **params: Any) -> None:
     """Scene → class raster, polygons, preview, STAC item.
 
     INPUT is a raster that GDAL reads, or a product: a Sentinel-2 .SAFE folder or zip, a Landsat folder or tar, an HLS
     folder, a folder of one file a band. Several need --stack or --each.
     """
-    settings = _settings(params)
+    call = recall(inputs, folder, params)
+    inputs, folder, settings = call.inputs, call.folder, call.settings or _settings(params)
     if params["dry_run"]:
         _plan(inputs, settings, as_json=as_json)
         return
@@ -82,7 +86,7 @@ def run(inputs: tuple[str, ...], folder: Path, as_json: bool, quiet: bool, **par
     for scene, one in _scenes(inputs, settings):
         bar = Bar(quiet=quiet)
         try:
-            result = story(scene, folder, one, bar)
+            result = story(scene, folder, one, bar, call.past)
         except GeosegError as error:
             if settings.read.together != "each":
                 raise
@@ -91,11 +95,13 @@ def run(inputs: tuple[str, ...], folder: Path, as_json: bool, quiet: bool, **par
             continue
         finally:
             bar.close()
-        results.append(asdict(result))
+        replayed = call.compared(result.record)
+        results.append(asdict(result) | ({} if replayed is None else {"replay": asdict(replayed)}))
         if not as_json:
             _report(
                 result.summary, result.record, bar, changed(result.changed, one), result.up_to_date, result.n_polygons
             )
+            click.echo("".join(f"{line}\n" for line in replayed.lines()) if replayed else "", nl=False)
     if as_json:
         show(lambda: _one_or_each(results, settings) | ({"failed": failed} if failed else {}), list, as_json=True)
     if failed:
@@ -230,6 +236,8 @@ def _report(
     click.echo(f"{count}{'up to date' if up_to_date else 'written'}: {where}")
 
 
+main.add_command(change)
+main.add_command(combine)
 main.add_command(evaluate)
 main.add_command(models)
 main.add_command(sample)
@@ -237,3 +245,4 @@ main.add_command(stats)
 main.add_command(suggest)
 main.add_command(train)
 main.add_command(vectorize)
+main.add_command(verify)

@@ -23,7 +23,19 @@ def load_settings(path: Path) -> RunSettings:
         InputMissingError: no such file.
         ConfigError: an unknown key or a bad value; the message names file and key.
     """
-    raw = _as_lists(load_yaml(path, "settings"))
+    return settings_of(_as_lists(load_yaml(path, "settings")), f"settings {path}")
+
+
+def settings_of(raw: dict[str, Any], source: str) -> RunSettings:
+    """Run settings of plain values in sections, as YAML and STAC items hold them.
+
+    Args:
+        raw: section → name → value.
+        source: what the values come from, for messages.
+
+    Raises:
+        ConfigError: an unknown key or a bad value.
+    """
     try:
         return TypeAdapter(RunSettings).validate_python(raw)
     except ValidationError as error:
@@ -31,7 +43,7 @@ def load_settings(path: Path) -> RunSettings:
         where = ".".join(str(part) for part in first["loc"]) or "file"
         own = first.get("ctx", {}).get("error")
         said = str(own) if isinstance(own, UsageError) else f"{first['msg']} (got {_SHORT.repr(first['input'])})."
-        raise ConfigError(f"settings {path}: {where}: {said}") from error
+        raise ConfigError(f"{source}: {where}: {said}") from error
 
 
 def _as_lists(raw: dict[str, Any]) -> dict[str, Any]:

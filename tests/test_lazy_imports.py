@@ -47,7 +47,21 @@ def test_the_doors_helpers_are_light(module: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["run"], ["segment"], ["vectorize"], ["evaluate"], ["sample"], ["suggest"], ["info"], ["doctor"], ["train"]],
+    [
+        [],
+        ["run"],
+        ["segment"],
+        ["vectorize"],
+        ["change"],
+        ["combine"],
+        ["evaluate"],
+        ["sample"],
+        ["suggest"],
+        ["info"],
+        ["doctor"],
+        ["train"],
+        ["verify"],
+    ],
 )
 def test_help_is_light(command: list[str]) -> None:
     done = run_python(

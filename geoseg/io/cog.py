@@ -130,18 +130,21 @@ def write_score_cog(
     return [destination, *([beside] if beside.is_file() else [])]
 
 
-def write_instance_cog(spool: RasterSpool, destination: Path, *, tags: Mapping[str, str]) -> list[Path]:
+def write_instance_cog(
+    spool: RasterSpool, destination: Path, *, tags: Mapping[str, str], name: str = "instance"
+) -> list[Path]:
     """Write a raster of object numbers, 0 where no object is; overviews by nearest neighbor.
 
     Args:
-        spool: int32.
+        spool: int32; other counts may have fewer bits.
         destination: the `.tif`; its folder exists.
         tags: metadata items.
+        name: description of the band.
 
     Raises:
         OutputError: the disk refuses, or what was written does not read back.
     """
-    band = [_text("Description", "instance"), _text("NoDataValue", "0")]
+    band = [_text("Description", name), _text("NoDataValue", "0")]
     _copy(spool, destination, [band], tags, overviews="NEAREST")
     _read_back(spool, destination, nodata=0)
     return [destination]

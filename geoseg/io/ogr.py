@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import shapely
 from pyogrio import errors as ogr
+from pyogrio import get_gdal_config_option, set_gdal_config_options
 from pyogrio.raw import write_arrow
 
 from geoseg.io.failpoint import failpoint
@@ -17,6 +20,7 @@ from geoseg.style import vector_qml
 
 _DRIVERS = {".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON"}
 _GEOJSON_EDGE_M = 1000.0
+_NOW = "OGR_CURRENT_DATE"
 OGR_ERRORS = (
     ogr.CRSError,
     ogr.DataLayerError,
@@ -28,7 +32,9 @@ OGR_ERRORS = (
 """What pyogrio raises when GDAL refuses."""
 
 
-def write_ogr(polygons: StoredPolygons, path: Path, layer: str, about: Mapping[str, str]) -> None:
+def write_ogr(
+    polygons: StoredPolygons, path: Path, layer: str, about: Mapping[str, str], written: datetime | None = None
+) -> None:
     """Write polygons with the driver of the suffix; a GeoPackage gets QGIS's style table, too.
 
     Raises:
@@ -36,17 +42,34 @@ def write_ogr(polygons: StoredPolygons, path: Path, layer: str, about: Mapping[s
     """
     suffix = path.suffix.lower()
     batches = _counted(_bendable(polygons) if suffix == ".geojson" else polygons.batches())
-    write_arrow(
-        pa.RecordBatchReader.from_batches(polygons.schema, batches),
-        path,
-        driver=_DRIVERS[suffix],
-        geometry_name="geometry",
-        geometry_type=polygons.geometry_type,
-        crs=polygons.crs.to_wkt(),
-        **_options(suffix, layer, dict(about)),
-    )
-    if suffix == ".gpkg":
-        _add_style(path, layer, vector_qml(polygons.scheme))
+    options = _options(suffix, layer, dict(about))
+    if suffix == ".shp" and written is not None:
+        options["layer_options"] = {"DBF_DATE_LAST_UPDATE": f"{written.astimezone(UTC):%Y-%m-%d}"}
+    with _dated(written):
+        write_arrow(
+            pa.RecordBatchReader.from_batches(polygons.schema, batches),
+            path,
+            driver=_DRIVERS[suffix],
+            geometry_name="geometry",
+            geometry_type=polygons.geometry_type,
+            crs=polygons.crs.to_wkt(),
+            **options,
+        )
+        if suffix == ".gpkg":
+            _add_style(path, layer, vector_qml(polygons.scheme))
+
+
+@contextmanager
+def _dated(written: datetime | None) -> Iterator[None]:
+    """GDAL's drivers take this for the present time, unless the user has named another."""
+    if written is None or get_gdal_config_option(_NOW) is not None:
+        yield
+        return
+    set_gdal_config_options({_NOW: f"{written.astimezone(UTC):%Y-%m-%dT%H:%M:%S.000Z}"})
+    try:
+        yield
+    finally:
+        set_gdal_config_options({_NOW: None})
 
 
 def _counted(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

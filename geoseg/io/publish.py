@@ -27,6 +27,7 @@ from geoseg.io.record import (
     read_record,
     recorded,
     records_beside,
+    sealed,
     shown,
     sizes_match,
     verify_record,
@@ -156,7 +157,7 @@ class Publication:
             entries = self._seal()
             document = with_record(make_record(entries), self.key, entries)
             draft = self.work / "record"
-            draft.write_text(json.dumps(document, indent=1, ensure_ascii=False), "utf-8")
+            draft.write_bytes(sealed(document).encode())
             posix.sync_file(draft)
             failpoint("publish:staged")
             self._lock.check()

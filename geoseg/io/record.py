@@ -13,7 +13,10 @@ from geoseg.errors import InputError, InputMissingError
 
 KEY = "geoseg:key"
 FILES = "geoseg:files"
+SEAL = "geoseg:seal"
+"""SHA-256 of the record's own text with sixty-four zeros in this place."""
 _ABSENT = object()
+_UNSEALED = "0" * 64
 _LARGEST_RECORD = 16 * 2**20
 _SHOWN = 3
 
@@ -55,6 +58,25 @@ def with_record(document: Mapping[str, Any], key: Mapping[str, Any], entries: Ma
     place = {} if KEY in document or KEY in document.get("properties", {}) else {KEY: dict(key), FILES: files}
     # Through JSON, so that tuples and paths compare equal with what will be read back.
     return json.loads(json.dumps({**document, **place}, allow_nan=False))
+
+
+def sealed(document: Mapping[str, Any]) -> str:
+    """The text of a record file, with a digest of itself as its last item."""
+    rest = {name: value for name, value in document.items() if name != SEAL}
+    text = json.dumps({**rest, SEAL: _UNSEALED}, indent=1, ensure_ascii=False)
+    place = text.rindex(_UNSEALED)
+    return text[:place] + hashlib.sha256(text.encode()).hexdigest() + text[place + len(_UNSEALED) :]
+
+
+def seal_problem(content: bytes) -> str | None:
+    """What is wrong with the text of a record, as far as its own digest tells; None: it is as it was written."""
+    head, found, tail = content.rpartition(f'"{SEAL}": "'.encode())
+    if not found:
+        return "has no digest of itself: it is damaged, or was not written by geoseg."
+    digest, rest = tail[: len(_UNSEALED)], tail[len(_UNSEALED) :]
+    if hashlib.sha256(head + found + _UNSEALED.encode() + rest).hexdigest().encode() != digest:
+        return "differs from what was written: its own digest tells."
+    return None
 
 
 def recorded(document: Any) -> tuple[dict[str, Any], dict[str, FileEntry]]:
@@ -106,7 +128,11 @@ def verify_record(path: Path, names: Collection[str] | None = None) -> list[str]
         if not file.is_file():
             problems.append(f"{entry.name} is missing.")
             continue
-        found = FileEntry.of(file)
+        try:
+            found = FileEntry.of(file)
+        except OSError as error:  # a bad sector, or no permission
+            problems.append(f"{entry.name} cannot be read ({error.strerror}).")
+            continue
         if found.size != entry.size:
             problems.append(f"{entry.name} has {found.size} bytes, the record says {entry.size}.")
         elif found.sha256 != entry.sha256:

@@ -6,6 +6,7 @@ All formats are fed from one Arrow file, made once (`geoseg.io.polygon_rows`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
@@ -93,7 +94,12 @@ def about_of(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def write_polygons(
-    polygons: StoredPolygons, path: Path, *, layer: str, about: Mapping[str, str] = MappingProxyType({})
+    polygons: StoredPolygons,
+    path: Path,
+    *,
+    layer: str,
+    about: Mapping[str, str] = MappingProxyType({}),
+    written: datetime | None = None,
 ) -> None:
     """Write polygons in the format of the suffix, styled, and read all of them back.
 
@@ -107,6 +113,7 @@ def write_polygons(
         layer: layer name, in the formats that have one.
         about: key → text, as of `about_of`; kept by GeoPackage (file and layer), FlatGeobuf and GeoParquet as
             metadata, by GeoJSON in its `description`. A Shapefile has no place for it.
+        written: time that GeoPackage and Shapefile carry; None: now. All else in the files depends on the polygons.
 
     Raises:
         UsageError: the suffix is none that geoseg writes.
@@ -121,7 +128,7 @@ def write_polygons(
         if suffix == ".parquet":
             write_parquet(polygons, path, about)
         else:
-            write_ogr(polygons, path, layer, about)
+            write_ogr(polygons, path, layer, about, written)
         if suffix != ".gpkg":
             path.with_suffix(".qml").write_text(vector_qml(polygons.scheme), encoding="utf-8")
     except (*OGR_ERRORS, OSError, pa.ArrowException) as error:
@@ -204,8 +211,9 @@ def _check_shapefile(polygons: StoredPolygons, path: Path) -> None:
     rings, points = polygons.totals.n_rings, polygons.totals.n_vertices
     # A record: 8 bytes of header, 44 of type, box and counts; 4 a ring; 16 a point (ESRI white paper, 1998).
     shp = 100 + 52 * len(polygons) + 4 * rings + 16 * points
-    numbers = _DBF_NUMBERS + _DBF_NUMBER * (len(polygons.schema) - len(SCHEMA))
-    dbf = len(polygons) * (numbers + max(80, *widths) + max(80, widths[-1]))
+    name = max(80, *widths)
+    more = [name if pa.types.is_string(field.type) else _DBF_NUMBER for field in list(polygons.schema)[len(SCHEMA) :]]
+    dbf = len(polygons) * (_DBF_NUMBERS + sum(more) + name + max(80, widths[-1]))
     if max(shp, dbf) > _SHP_LIMIT:
         raise OutputError(
             f"{path} would need {max(shp, dbf) / 2**30:.1f} GiB, a Shapefile holds 2: choose .gpkg or .parquet."

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import shapely
@@ -18,6 +19,7 @@ from geoseg.ground import AreaModelName
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_COLUMNS = ("poly_id", "class_id", "n_pixels", "area_m2", "perim_m", "score", "own_pixels", "inst_id")
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,26 @@ class Polygons:
 
     def __len__(self) -> int:
         return len(self.polygon_starts) - 1
+
+    def select(self, chosen: NDArray[np.bool_]) -> Polygons:
+        """Some of the polygons, in their order.
+
+        Args:
+            chosen: (polygon,) True = stays.
+        """
+        rings = np.repeat(chosen, np.diff(self.polygon_starts))
+        n_rings, n_vertices = np.diff(self.polygon_starts)[chosen], np.diff(self.ring_starts)
+
+        def part(column: NDArray[Any] | None) -> Any:
+            return None if column is None else column[chosen]
+
+        return replace(
+            self,
+            xy=self.xy[np.repeat(rings, n_vertices)],
+            ring_starts=np.concatenate([[0], np.cumsum(n_vertices[rings])]),
+            polygon_starts=np.concatenate([[0], np.cumsum(n_rings)]),
+            **{name: part(getattr(self, name)) for name in _COLUMNS},
+        )
 
     @cached_property
     def geometry(self) -> NDArray[np.object_]:

@@ -35,6 +35,7 @@ from geoseg.stories.holes import giving_back
 from geoseg.stories.item import run_item
 from geoseg.stories.names import OutputNames, RunResult
 from geoseg.stories.objects import objects_of, write_instances
+from geoseg.stories.past import CALL, Call, Past
 from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key
 from geoseg.stories.rasters import write_rasters
 from geoseg.stories.regions import find_regions, layer_name, polygons_of, write_regions
@@ -62,6 +63,7 @@ class _Work:
     names: OutputNames
     publication: Publication
     watcher: Watcher
+    call: Call
 
     def stage(self, name: str) -> Path:
         return self.publication.stage(name)
@@ -72,6 +74,7 @@ def run(
     folder: str | Path,
     settings: RunSettings | None = None,
     watcher: Watcher | None = None,
+    past: Past | None = None,
 ) -> RunResult:
     """Segment a scene and vectorize the result.
 
@@ -88,6 +91,7 @@ def run(
         folder: output folder, made when missing.
         settings: everything else.
         watcher: told about progress.
+        past: an earlier run that this one repeats: files carry its time, the watcher is told what differs.
 
     Raises:
         GeosegError: see `geoseg.errors`; the exit codes of the command line are theirs.
@@ -118,7 +122,9 @@ def run(
     ) as publication:
         if publication.up_to_date:
             return _recorded(names, folder)
-        work = _Work(job, resolved, settings, names, publication, watcher)
+        if past is not None:
+            past.tell(publication.key, watcher)
+        work = _Work(job, resolved, settings, names, publication, watcher, Call.now(as_inputs(inputs), folder, past))
         answer = _segmented(work, folder)
         # Decoding the scene for a picture takes as long as the polygons, and another processor.
         with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
@@ -127,7 +133,8 @@ def run(
         if zones is not None and names.zones is not None:
             write_zone_table(zone_table([work.stage(names.classes)], zones), work.stage(names.zones))
         _write_preview(work, summary, picture)
-        later = {ANSWER: asdict(answer), _CHANGED: [asdict(change) for change in changed], _POLYGONS: len(polygons)}
+        later: dict[str, Any] = {CALL: work.call.to_json()}
+        later |= {ANSWER: asdict(answer), _CHANGED: [asdict(change) for change in changed], _POLYGONS: len(polygons)}
         publication.commit(lambda files: run_item(files, job, resolved, settings, names, summary) | later)
     return names.result(folder, summary, len(polygons), changed)
 
@@ -200,8 +207,9 @@ def _vectorized(work: _Work, answer: Summary) -> tuple[Summary, StoredPolygons, 
         polygons = store(tables, scratch, dissolve=vector.dissolve)
     skipped = skipped_codes(raster.scheme, vector.skip_classes)
     _check_pixels(polygons, summary, raster.scheme, skipped, exact=area is None)
+    about = about_of(raster.tags)
     for name in names.polygons:
-        write_polygons(polygons, work.stage(name), layer=layer_name(raster), about=about_of(raster.tags))
+        write_polygons(polygons, work.stage(name), layer=layer_name(raster), about=about, written=work.call.written)
     if area is not None:
         made = [c.name for c in raster.scheme.classes if c.code not in skipped]
         summary = _cut(summary, {name: polygons.area_m2_by_class[name] for name in made})

@@ -107,7 +107,7 @@ def vectorize(
     if instances_out is not None:
         _check_instances(Path(instances_out), names, output, inputs, thing_codes(classes.scheme, settings.things))
         names.append(Path(instances_out).name)
-    area_wkb = None if aoi is None else _area_wkb(Path(aoi), classes, paths)
+    area_wkb = None if aoi is None else area_in_crs(Path(aoi), classes, paths)
     check_scored(settings, classes.scheme, scored=confidence is not None)
     key = _key(classes, vector_suffix(output), confidence, settings, area_wkb)
     record = f"{output.name}.json"
@@ -194,8 +194,8 @@ def find_confidence(raster: Path, settings: VectorSettings) -> Path | None:
     return sibling if sibling.is_file() and sibling != raster else None
 
 
-def _area_wkb(aoi: Path, raster: ClassRaster, outputs: Sequence[Path]) -> bytes:
-    """An area of interest in the raster's CRS.
+def area_in_crs(aoi: Path, raster: ClassRaster, outputs: Sequence[Path]) -> bytes:
+    """An area of interest in the raster's CRS, as WKB.
 
     Raises:
         OutputExistsError: an output would be written over it.

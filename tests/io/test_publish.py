@@ -260,7 +260,7 @@ def test_key_and_files_may_stand_among_properties(tmp_path) -> None:
         publication.stage("a").write_text("abc")
         publication.commit(item)
     document = read_record(tmp_path / RECORD)
-    assert set(document) == {"type", "properties"}
+    assert set(document) == {"type", "properties", "geoseg:seal"}
     sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
     assert recorded(document) == ({"v": 1}, {"a": FileEntry("a", 3, sha256)})
     assert Publication(tmp_path, RECORD, {"v": 1}, names=["a"]).__enter__().up_to_date
