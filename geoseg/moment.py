@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
@@ -57,6 +58,14 @@ class Moment:
             return cls.on(date(*map(int, found.groups())))
         except ValueError:  # 0000:00:00 is written where nobody knows
             return None
+
+    @classmethod
+    def around(cls, moments: Sequence[Moment | None]) -> Moment | None:
+        """From the first to the last; unknown when one of them is."""
+        known = [moment for moment in moments if moment is not None]
+        if len(known) < len(moments):
+            return None
+        return cls(min(moment.first for moment in known), max(moment.last for moment in known))
 
     @property
     def day(self) -> date | None:

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import click
 
 from geoseg.comma_lists import Numbers, Words
-from geoseg.errors import UsageError
 from geoseg.settings import VECTOR_SUFFIXES, RunSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,7 +32,13 @@ READING = (
     _together("stack", "Several inputs are files of one scene."),
     _together("dates", "Several inputs are dates of one place, in the model's order: bands red@1, red@2, …"),
     _together("each", "Several inputs are separate scenes."),
-    _together("mosaic", "Several inputs are neighbours on one map (not in this version)."),
+    _together("mosaic", "Several inputs are neighbors: on one grid, or brought onto --grid."),
+    click.option(
+        "--overlap",
+        "read__overlap",
+        type=click.Choice(["first", "latest", "clearest"]),
+        help="Scene of a mosaic whose usable pixel counts: first given, latest, least masked.  [default: first]",
+    ),
     click.option("--grid-of", "read__grid_of", type=click.Path(path_type=Path), help="File whose grid a stack takes."),
     click.option("--bands", "read__bands", type=Words(), help="red=3,green=2 · red=B04 · swir16=s2_20m.tif:5"),
     click.option("--scale", "read__scale", type=Numbers(), help="Reflectance = DN·scale + offset; one, or one a band."),
@@ -286,8 +291,4 @@ def settings_from(params: Mapping[str, Any], base: RunSettings | None = None) ->
             given.setdefault(section, {})[name] = value
     for section, changes in given.items():
         settings = replace(settings, **{section: replace(getattr(settings, section), **changes)})
-    if settings.read.together == "mosaic":
-        raise UsageError(
-            "--mosaic is not in this version; build one raster of the neighbours first (gdalbuildvrt) and run that."
-        )
     return settings

@@ -22,6 +22,7 @@ Backend = Literal["auto", "torch", "openvino"]
 Blend = Literal["trim", "taper"]
 Tta = Literal["none", "flip", "d4"]
 Together = Literal["stack", "dates", "each", "mosaic"]
+Overlap = Literal["first", "latest", "clearest"]
 ValidRule = Literal["all", "any"]
 
 SCORE_LAYERS = ("confidence", "ambiguity", "probabilities")
@@ -36,7 +37,9 @@ class ReadSettings(Strict):
     """How inputs become one scene."""
 
     together: Together | None = None
-    """What several inputs are: files of one scene, dates of one place, separate scenes, or neighbours."""
+    """What several inputs are: files of one scene, dates of one place, separate scenes, or neighbors."""
+    overlap: Overlap = "first"
+    """The scene of a mosaic that gives a pixel usable in several: first given, latest, or least masked as a whole."""
     grid_of: Path | None = None
     """File whose grid a stack lives on; None: the file that holds the first requested band."""
     bands: tuple[str, ...] = ()
@@ -71,7 +74,7 @@ class ReadSettings(Strict):
             self._take(name, convert)
         for name in ("grid_of", "aoi"):
             self._take(name, path)
-        for name, type_ in (("together", Together), ("collar", Collar), ("valid", ValidRule)):
+        for name, type_ in (("together", Together), ("overlap", Overlap), ("collar", Collar), ("valid", ValidRule)):
             self._check(name, type_)
         if self.nodata is not None and self.nodata.lower() != "none" and not is_number(self.nodata):
             raise UsageError(f"--nodata {self.nodata!r} is neither a number nor 'none'.")

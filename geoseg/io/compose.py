@@ -16,10 +16,11 @@ from geoseg.io.bands import Place, alias_notes, resolve_bands
 from geoseg.io.border import constant_border
 from geoseg.io.dates import joined
 from geoseg.io.dress import dressed, requests_of
-from geoseg.io.layers import with_masks
+from geoseg.io.layers import own_and_common, with_masks
+from geoseg.io.neighbors import composed_of
 from geoseg.io.raster import RasterFile, describe, validity_of
-from geoseg.io.scene import BandSource, Scene
-from geoseg.io.target import target_grid
+from geoseg.io.scene import BandSource, Scene, path_name
+from geoseg.io.target import piece_of_target, placed, target_grid
 from geoseg.moment import Moment, asked_moment
 from geoseg.products.product import Product
 from geoseg.products.recognize import recognize
@@ -58,7 +59,7 @@ def open_scene(inputs: str | Path | Sequence[str | Path], settings: ReadSettings
         inputs: a raster, a product (SAFE, Landsat, HLS, folder or archive), or several rasters of the same place;
             several are stacked on the grid of the first requested band's file (or of `settings.grid_of`), others are
             brought there bilinearly. With `settings.together = "dates"` each is a scene of its own, and the bands of
-            the n-th are called red@n, nir@n, ….
+            the n-th are called red@n, nir@n, …; with `"mosaic"` they are neighbors on one grid.
         settings: how to read them.
 
     Raises:
@@ -70,11 +71,15 @@ def open_scene(inputs: str | Path | Sequence[str | Path], settings: ReadSettings
 
 def opened(inputs: str | Path | Sequence[str | Path], settings: ReadSettings) -> tuple[tuple[RasterFile, ...], Scene]:
     """Facts of each file, and the scene that all make; see `open_scene`."""
-    if settings.together != "dates":
+    if settings.together not in {"dates", "mosaic"}:
         found = survey(inputs, settings)
         return found.files, scene_of(found, settings)
     paths = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    return _opened_dates([survey(path, settings) for path in paths], settings)
+    several = [survey(path, settings) for path in paths]
+    if settings.together == "dates":
+        return _opened_dates(several, settings)
+    names = [path_name(str(path).rstrip("/")) for path in paths]
+    return tuple(file for found in several for file in found.files), _mosaic_of(several, names, settings)
 
 
 def _opened_dates(dates: Sequence[Survey], settings: ReadSettings) -> tuple[tuple[RasterFile, ...], Scene]:
@@ -93,6 +98,35 @@ def _opened_dates(dates: Sequence[Survey], settings: ReadSettings) -> tuple[tupl
         for found, (scene, own) in zip(dates, bare, strict=True)
     ]
     return tuple(file for found in dates for file in found.files), joined(scenes)
+
+
+def _mosaic_of(several: Sequence[Survey], names: Sequence[str], settings: ReadSettings) -> Scene:
+    """Each neighbor is read as if it stood alone, on its own piece of the common grid; AOI and mask files are for all.
+
+    A piece's pixels do not depend on which other scenes there are.
+    """
+    if settings.grid_of is not None:
+        raise UsageError(f"--grid-of {settings.grid_of} is for --stack; the grid of a mosaic is given with --grid.")
+    if settings.overlap == "latest" and settings.datetime is not None:
+        raise UsageError(f"--datetime {settings.datetime} makes all scenes equally late; leave it or --overlap latest.")
+    own, common = own_and_common(settings.mask, [found.product for found in several])
+    alone, scenes = replace(settings, together=None, grid=None, aoi=None, mask=own), []
+    for found, name in zip(several, names, strict=True):
+        scene, file = _bare(found, alone)
+        piece = scene.grid if settings.grid is None else piece_of_target(settings.grid, scene.grid)
+        if not piece.same_as(scene.grid):
+            if settings.collar is not None:
+                raise UsageError(
+                    f"--collar {settings.collar}: {name} is resampled, which blurs the edge of its image; pass "
+                    f"--nodata {settings.collar} instead."
+                )
+            scene = scene.on_grid(piece)
+        scenes.append(_finished(scene, file, found.product, alone))
+    grid, windows = placed([scene.grid for scene in scenes], names, settings.grid)
+    mosaic = composed_of(scenes, names, grid, windows, settings.overlap)
+    product = several[0].product
+    mosaic = replace(mosaic, scene_id=None if product is None else product.scene_id)
+    return with_masks(_with_aoi(mosaic, settings), replace(settings, mask=common), None)
 
 
 def scene_of(found: Survey, settings: ReadSettings) -> Scene:

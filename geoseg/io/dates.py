@@ -39,17 +39,9 @@ def joined(scenes: Sequence[Scene]) -> Scene:
         mask_buffer_m=max(scene.mask_buffer_m for scene in scenes),
         scene_id="+".join(str(product) for product in products) if all(products) else None,
         sensor=first.sensor if len(sensors) == 1 else None,
-        acquired=_span([scene.acquired for scene in scenes]),
+        acquired=Moment.around([scene.acquired for scene in scenes]),
         notes=tuple(f"date {number}: {note}" for number, scene in enumerate(scenes, start=1) for note in _notes(scene)),
     )
-
-
-def _span(moments: Sequence[Moment | None]) -> Moment | None:
-    """From the first to the last; unknown when one of them is."""
-    known = [moment for moment in moments if moment is not None]
-    if len(known) < len(moments):
-        return None
-    return Moment(min(moment.first for moment in known), max(moment.last for moment in known))
 
 
 def _notes(scene: Scene) -> tuple[str, ...]:

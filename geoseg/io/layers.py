@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,20 @@ def with_masks(scene: Scene, settings: ReadSettings, product: Product | None) ->
     masks = tuple(mask for request in asked for mask in _open(request, scene, product))
     notes = tuple(mask.describe() for mask in masks)
     return replace(scene, masks=masks, mask_buffer_m=settings.mask_buffer if masks else 0.0, notes=scene.notes + notes)
+
+
+def own_and_common(
+    requests: Sequence[str], products: Sequence[Product | None]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The masks of `--mask` that each scene of a mosaic has of its own, and those that are laid over all.
+
+    Raises:
+        UsageError: a request is malformed.
+    """
+    layers = {Path(layer.path).name for product in products if product is not None for layer in product.quality}
+    parsed = {text: parse_mask(text) for text in requests}
+    own = [text for text, mask in parsed.items() if mask is None or mask.file is None or mask.file in layers]
+    return tuple(own), tuple(text for text in requests if text not in own)
 
 
 def _open(request: MaskRequest, scene: Scene, product: Product | None) -> Iterator[MaskSource]:

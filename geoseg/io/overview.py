@@ -16,10 +16,13 @@ from rasterio.windows import Window as RasterioWindow
 from geoseg.errors import InputError
 from geoseg.grid import Window
 from geoseg.io.handles import dataset_for, trusted
+from geoseg.io.mosaic import Mosaic
 from geoseg.io.sample import aoi_window
 from geoseg.io.scene import BandSource, Scene, path_name
 from geoseg.model.normalize import reflectance
 
+Small = tuple[NDArray[np.float32], NDArray[np.bool_]]
+"""Reflectance (band, row, col) and validity (row, col)."""
 AROUND = 20
 """A picture shows this part of the AOI's longer side around it."""
 
@@ -38,9 +41,7 @@ def picture_window(scene: Scene) -> Window:
     return frame.pad(1 + max(frame.shape) // AROUND).intersection(scene.grid.window) or scene.grid.window
 
 
-def small_image(
-    scene: Scene, longest: int = 1024, window: Window | None = None
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def small_image(scene: Scene, longest: int = 1024, window: Window | None = None) -> Small:
     """Reflectance (band, row, col) and validity (row, col) of a window (default: all), averaged down.
 
     Raises:
@@ -48,6 +49,37 @@ def small_image(
     """
     window = window or scene.grid.window
     shape = small_shape(*window.shape, longest)
+    return _small(scene, window, shape) if scene.mosaic is None else _small_mosaic(scene, scene.mosaic, window, shape)
+
+
+def _small_mosaic(scene: Scene, mosaic: Mosaic, window: Window, shape: tuple[int, int]) -> Small:
+    """Each scene's picture in its place, the first one's above; clouds stay to be seen."""
+    image, valid = np.zeros((len(scene.bands), *shape), np.float32), np.zeros(shape, bool)
+    for part, common in mosaic.under(window):
+        spot = _shrunk(common.relative_to(window), window, shape)
+        if spot is not None:
+            seen, there = _small(part.scene, common.relative_to(part.window), spot.shape)
+            there &= ~valid[spot.slices]
+            np.copyto(image[(slice(None), *spot.slices)], seen, where=there)
+            valid[spot.slices] |= there
+    return image, valid
+
+
+def _shrunk(part: Window, whole: Window, shape: tuple[int, int]) -> Window | None:
+    """Where a part of a window lies on its picture; neighbors meet. None where it is smaller than half a pixel."""
+    rows, cols = (
+        [round(edge * small / large) for edge in edges]
+        for edges, small, large in (
+            ((part.row_off, part.row_end), shape[0], whole.height),
+            ((part.col_off, part.col_end), shape[1], whole.width),
+        )
+    )
+    if rows[0] == rows[1] or cols[0] == cols[1]:
+        return None
+    return Window.from_edges(left=cols[0], top=rows[0], right=cols[1], bottom=rows[1])
+
+
+def _small(scene: Scene, window: Window, shape: tuple[int, int]) -> Small:
     planes, valid = [], np.ones(shape, bool)
     # Without overviews every block is decoded: seconds for a large scene.
     with ThreadPoolExecutor(len(scene.bands)) as pool:

@@ -112,7 +112,7 @@ def store_polygons(tables: Iterable[Polygons], path: Path) -> StoredPolygons:
         path.open("wb") as sink,
         pa.ipc.new_stream(sink, schema) as writer,
     ):
-        for batch in _regrouped(rows()):
+        for batch in regrouped(rows()):
             writer.write_batch(batch)
     facts = (first.scheme, first.crs, first.area_model, first.scene_id)
     return StoredPolygons(path, *facts, Totals.sum(parts), first.img_date, schema=schema)
@@ -209,7 +209,7 @@ def _wkb_column(table: Polygons, first: int, end: int) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(), end - first, buffers)
 
 
-def _regrouped(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def regrouped(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The same rows in batches of `BATCH_ROWS`, or fewer where their geometry is large."""
     waiting: list[pa.RecordBatch] = []
     for batch in batches:

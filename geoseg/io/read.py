@@ -18,7 +18,9 @@ from geoseg.grid import Window
 from geoseg.io.burn import touched
 from geoseg.io.handles import dataset_for, presence_for, trusted
 from geoseg.io.masks import masked
+from geoseg.io.overlay import Seen, overlaid
 from geoseg.io.scene import BandSource, Scene, path_name
+from geoseg.quality import worst
 
 Bools = NDArray[np.bool_]
 
@@ -41,8 +43,7 @@ def read_chip(scene: Scene, window: Window) -> Chip:
     inner = Window.from_edges(
         left=int(cols.min()), top=int(rows.min()), right=int(cols.max()) + 1, bottom=int(rows.max()) + 1
     )
-    data, present = read_inside(scene, inner)
-    reason = masked(scene.masks, scene.grid, inner, scene.mask_buffer_m) if scene.masks else None
+    data, present, reason = _seen(scene, inner)
     if (rows.size, cols.size) != inner.shape or rows[0] != inner.row_off or cols[0] != inner.col_off:
         down, across = rows - inner.row_off, cols - inner.col_off
         data, present = (a[:, down[:, None], across] for a in (data, present))
@@ -55,8 +56,26 @@ def read_chip(scene: Scene, window: Window) -> Chip:
     return Chip(data, present & clear, valid & clear, window, np.where(valid, reason, np.uint8(0)))
 
 
+def _seen(scene: Scene, window: Window) -> Seen:
+    """A window within the raster, with the reasons (row, col) why pixels that are there are masked."""
+    reason: NDArray[np.uint8] | None = None
+    if scene.mosaic is None:
+        data, present = read_inside(scene, window)
+    else:
+        data, present, reason = overlaid(scene, scene.mosaic, window, _seen)
+    if scene.masks:
+        own = masked(scene.masks, scene.grid, window, scene.mask_buffer_m)
+        reason = own if reason is None else worst([reason, own])
+    return data, present, reason
+
+
 def read_inside(scene: Scene, window: Window) -> tuple[NDArray[Any], Bools]:
-    """Stored numbers (band, row, col) and presence (1 or band, row, col) of a window within the raster."""
+    """Stored numbers (band, row, col) and presence (1 or band, row, col) of a window within the raster.
+
+    Masks are not asked, but by a mosaic, whose pixels come from the scenes where they are clear.
+    """
+    if scene.mosaic is not None:
+        return overlaid(scene, scene.mosaic, window, _seen)[:2]
     data = np.empty((len(scene.bands), *window.shape), scene.dtype)
     present = np.ones((len(scene.bands), *window.shape), bool)
     for indices, bands in _by_file(scene):

@@ -19,6 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from geoseg.errors import InputError
 from geoseg.grid import Window
+from geoseg.io.mosaic import Mosaic
 from geoseg.io.ranges import fetch_range, look_at
 from geoseg.io.raster import check_file
 from geoseg.io.read import read_chip, touches_aoi
@@ -55,7 +56,8 @@ def sample_pixels(scene: Scene) -> NDArray[Any]:
     seen: list[Window] = []
     tall = has_large_blocks(scene)
     for places in (LATTICE, DENSE):
-        places_asked = _diagonal(frame, places) if tall else _lattice(frame, places)
+        places_asked = _diagonal(frame, places) if tall else even_windows(frame, places)
+        places_asked += _middles(scene.mosaic, frame, places)
         windows = [w for w in places_asked if w not in seen and touches_aoi(scene, w)]
         chips = (read_chip(scene, window) for window in windows)
         pixels = np.concatenate([pixels, *(chip.data[:, chip.valid] for chip in chips)], axis=1)
@@ -81,9 +83,9 @@ def aoi_window(scene: Scene) -> Window | None:
     )
 
 
-def _lattice(frame: Window, places: int) -> list[Window]:
-    """At most places × places windows spread evenly; fewer when they already cover the frame."""
-    across, down = min(SIDE, frame.width), min(SIDE, frame.height)
+def even_windows(frame: Window, places: int, side: int = SIDE) -> list[Window]:
+    """At most places × places windows of side² pixels spread evenly; fewer when they already cover the frame."""
+    across, down = min(side, frame.width), min(side, frame.height)
     cols, rows = (
         np.linspace(0, size - side, min(places, math.ceil(size / side))).astype(int).tolist()
         for size, side in ((frame.width, across), (frame.height, down))
@@ -91,8 +93,18 @@ def _lattice(frame: Window, places: int) -> list[Window]:
     return [Window(frame.col_off + col, frame.row_off + row, across, down) for row in rows for col in cols]
 
 
+def _middles(mosaic: Mosaic | None, frame: Window, most: int) -> list[Window]:
+    """The middles of some scenes of a mosaic, which may lie far apart."""
+    parts = [] if mosaic is None else [part.window for part, _ in mosaic.under(frame)]
+    chosen = parts[:: max(1, -(-len(parts) // most))]
+    middles = (
+        Window(w.col_off + (w.width - SIDE) // 2, w.row_off + (w.height - SIDE) // 2, SIDE, SIDE) for w in chosen
+    )
+    return [within for middle in middles if (within := middle.intersection(frame))]
+
+
 def _diagonal(frame: Window, places: int) -> list[Window]:
-    windows = _lattice(frame, places)
+    windows = even_windows(frame, places)
     across = len({window.col_off for window in windows})
     return windows[:: across + 1]
 

@@ -6,7 +6,7 @@ A `Scene` is a frozen value that travels to workers; `geoseg.io.read` turns wind
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shapely import Geometry
 
     from geoseg.io.masks import MaskSource
+    from geoseg.io.mosaic import Mosaic
     from geoseg.moment import Moment
 
 
@@ -99,6 +100,8 @@ class Scene:
     """When the image was taken; None: unknown."""
     notes: tuple[str, ...] = ()
     """What was assumed or repaired; shown to the user and recorded."""
+    mosaic: Mosaic | None = None
+    """The neighboring scenes of which this one is made; then `bands` say what a window of it holds, and of no file."""
 
     def __post_init__(self) -> None:
         if not self.bands:
@@ -128,16 +131,29 @@ class Scene:
     def remarks(self) -> tuple[str, ...]:
         """The notes, and which files are resampled."""
         sizes: dict[str, dict[str, None]] = {}
-        for band in self.bands:
+        for band in self.stored_bands:
             if band.warped and band.gsd_m is not None:
                 sizes.setdefault(f"{band.gsd_m:.3g} m", {})[path_name(band.path)] = None
         onto = f"resampled bilinearly onto the scene's grid ({self.grid.gsd_m:.3g} m)"
-        return (*(f"{', '.join(names)} ({size}) {onto}" for size, names in sizes.items()), *self.notes)
+        return (*(f"{few(list(names))} ({size}) {onto}" for size, names in sizes.items()), *self.notes)
+
+    @property
+    def stored_bands(self) -> tuple[BandSource, ...]:
+        """The bands of the files; those of all scenes of a mosaic."""
+        if self.mosaic is None:
+            return self.bands
+        return tuple(band for part in self.mosaic.parts for band in part.scene.bands)
 
     @property
     def paths(self) -> tuple[str, ...]:
         """Distinct files, in order of first use."""
-        return tuple(dict.fromkeys(band.path for band in self.bands))
+        return tuple(dict.fromkeys(band.path for band in self.stored_bands))
+
+    @property
+    def all_masks(self) -> tuple[MaskSource, ...]:
+        """The scene's own, and those of the scenes of a mosaic."""
+        parts = () if self.mosaic is None else self.mosaic.parts
+        return tuple(dict.fromkeys([*self.masks, *(mask for part in parts for mask in part.scene.masks)]))
 
     @property
     def aoi(self) -> Geometry | None:
@@ -151,11 +167,24 @@ class Scene:
             KeyError: a name that the scene does not have.
         """
         by_name = {band.name: band for band in self.bands}
-        return replace(self, bands=tuple(by_name[name] for name in names))
+        mosaic = None if self.mosaic is None else self.mosaic.each(lambda scene: scene.select(names))
+        return replace(self, bands=tuple(by_name[name] for name in names), mosaic=mosaic)
 
     def on_grid(self, grid: Grid) -> Scene:
-        """The same scene read on another grid (bilinear, see `BandSource.warped`)."""
-        return replace(self, grid=grid, bands=tuple(replace(band, warped=True) for band in self.bands))
+        """The same scene read on another grid (bilinear, see `BandSource.warped`); a mosaic: in the same CRS."""
+        mosaic = None if self.mosaic is None else self.mosaic.on_grid(self.grid, grid)
+        bands = tuple(replace(band, warped=True) for band in self.bands)
+        return replace(self, grid=grid, bands=bands, mosaic=mosaic)
+
+    def moved(self, place: Callable[[str], str]) -> Scene:
+        """The same scene with its files elsewhere.
+
+        Args:
+            place: path → where that file is.
+        """
+        if self.mosaic is not None:
+            return replace(self, mosaic=self.mosaic.each(lambda scene: scene.moved(place)))
+        return replace(self, bands=tuple(replace(band, path=place(band.path)) for band in self.bands))
 
     def read(self, window: Window) -> Chip:
         """Pixels of a window; see `geoseg.io.read.read_chip`."""
@@ -191,6 +220,12 @@ class _Geometries(threading.local):
 
 
 _geometries = _Geometries()
+
+
+def few(names: Sequence[str], shown: int = 3) -> str:
+    """Names for people, not all of very many."""
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
 def path_name(path: str) -> str:

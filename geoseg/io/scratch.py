@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,7 @@ def retiled(scene: Scene, folder: Path) -> tuple[Scene, tuple[str, ...]]:
             copies[path] = str((folder / f"source{number}.tif").absolute())
             _copy(path, Path(copies[path]), layout)
             notes.append(f"{path_name(path)} is stored in huge blocks: copied once into tiles, for this run")
-    bands = tuple(replace(band, path=copies.get(band.path, band.path)) for band in scene.bands)
-    return replace(scene, bands=bands), tuple(notes)
+    return (scene.moved(lambda path: copies.get(path, path)) if copies else scene), tuple(notes)
 
 
 def _layout(path: str) -> _Layout:

@@ -23,6 +23,9 @@ def stores_nothing(scene: Scene, window: Window) -> bool:
     inner = window.intersection(scene.grid.window)
     if inner is None:
         return False
+    if scene.mosaic is not None:
+        under = scene.mosaic.under(inner)
+        return all(stores_nothing(part.scene, common.relative_to(part.window)) for part, common in under)
     if scene.valid_rule == "all":
         return any(_missing(band, scene, inner) for band in scene.bands)
     return all(_missing(band, scene, inner) for band in scene.bands)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,11 +13,10 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 
 from geoseg.errors import InputError, UsageError
-from geoseg.grid import Grid
+from geoseg.grid import Grid, Window
+from geoseg.io.lattice import MAX_SIDE, covering, lattice_place, united, windows_on
 from geoseg.io.raster import describe
 
-MAX_SIDE = 2_000_000
-"""Pixels; a wrong unit (degrees for metres) would ask for far more."""
 _STEPS = 64
 """Points along an edge of the input: straight lines bend in another CRS."""
 
@@ -51,6 +51,43 @@ def target_grid(text: str, source: Grid) -> Grid:
     if not 0 < size < math.inf:
         raise UsageError(f"--grid {text!r}: pixels of {number} {_unit(crs)} are none; give a positive size.")
     return _snapped(crs, size, _in_crs(source, crs, text), text)
+
+
+def piece_of_target(text: str, source: Grid) -> Grid:
+    """The part of a grid to work on where one of several inputs lies, just large enough for it.
+
+    The input's own where its pixels are those of that grid: they need not be resampled.
+
+    Args:
+        text: see `target_grid`; pieces of several inputs lie on one lattice.
+        source: the input's grid.
+
+    Raises:
+        UsageError, InputMissingError, InputError: see `target_grid`.
+    """
+    grid = target_grid(text, source)
+    if lattice_place(grid, source) is not None:
+        return source
+    if not Path(text).exists():
+        return grid
+    window = covering(grid, [tuple(point) for point in _in_crs(source, grid.crs, text).tolist()])
+    return grid if window is None else grid.crop(window)
+
+
+def placed(pieces: Sequence[Grid], names: Sequence[str], text: str | None) -> tuple[Grid, tuple[Window, ...]]:
+    """The grid of a mosaic, and where each scene lies on it, of which some may reach beyond.
+
+    Args:
+        pieces: grids of the scenes; with `text` those of `piece_of_target`.
+        names: of the scenes, for people.
+        text: see `target_grid`; None: the grid is the smallest that holds all.
+
+    Raises:
+        InputError: the scenes are on no common lattice, or too far apart.
+    """
+    if text is None or not Path(text).exists():
+        return united(pieces, names)
+    return (grid := describe(text).grid), windows_on(grid, pieces, names)
 
 
 def _snapped(crs: CRS, size: float, place: np.ndarray, text: str) -> Grid:

@@ -6,6 +6,7 @@ import os
 import re
 import reprlib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -200,9 +201,23 @@ def find_presets(sensor: str) -> dict[str, Preset]:
         return {Path(sensor).stem: load_preset(Path(sensor))}
     known = all_presets()
     if sensor == "auto":
-        return {name: load_preset(path) for name, path in known.items()}
+        return {name: _kept(path) for name, path in known.items()}
     if sensor not in known:
         raise UsageError(
             f"--sensor {sensor!r} is unknown; use auto, none, {', '.join(sorted(known))}, or a file x.yaml."
         )
-    return {sensor: load_preset(known[sensor])}
+    return {sensor: _kept(known[sensor])}
+
+
+def _kept(path: Path) -> Preset:
+    """Parsed once a process, unless the file changes: for each of thousands of scenes it would take 50 ms."""
+    try:
+        status = path.stat()
+    except OSError:  # told with the right words where it is read
+        return load_preset(path)
+    return _parsed(path, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=64)
+def _parsed(path: Path, version: tuple[int, int, int]) -> Preset:  # noqa: ARG001 (another version is another preset)
+    return load_preset(path)

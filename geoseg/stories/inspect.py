@@ -14,6 +14,7 @@ from geoseg.io.raster import RasterFile
 from geoseg.io.scene import Scene
 from geoseg.model.file import find_model
 from geoseg.settings import ReadSettings
+from geoseg.stories.mosaic_facts import describe_radiometry, mosaic_json
 from geoseg.stories.prepare import crs_name, fit_scene, grid_json, together
 
 ONE_STRIP = 64 * 2**20
@@ -45,13 +46,14 @@ class InfoReport:
             "files": [_file_json(file) for file in self.files],
             "grid": grid_json(self.scene.grid) | {"gsd_m": self.scene.grid.gsd_m},
             "bands": [
-                {"name": b.name, "file": b.path, "index": b.index, "scale": b.scale, "offset": b.offset}
+                {"name": b.name, "file": b.path or None, "index": b.index, "scale": b.scale, "offset": b.offset}
                 | {"validity": b.validity.describe(), "resampled": b.warped}
                 for b in self.scene.bands
             ],
             "sensor": self.scene.sensor,
             "scene_id": self.scene.scene_id,
             "datetime": None if self.scene.acquired is None else self.scene.acquired.text,
+            "mosaic": None if self.scene.mosaic is None else mosaic_json(self.scene.mosaic),
             "masks": [{"file": m.path, "rule": m.rule, "reasons": list(m.reasons)} for m in self.scene.masks],
             "radiometry": self.scene.radiometry,
             "notes": list(self.scene.remarks),
@@ -75,10 +77,12 @@ class InfoReport:
             out.append(f"  {crs_name(file.grid)}, pixels of {file.grid.gsd_m:.4g} m")
             out.append(f"  stored in blocks of {file.block_shape[1]} × {file.block_shape[0]}")
         out.append(f"scene: {grid.width} × {grid.height} = {grid.width * grid.height / 1e6:.2f} Mpx")
-        for band in scene.bands:
+        for band in () if scene.mosaic is not None else scene.bands:
             what = f"reflectance = DN·{band.scale:g} {band.offset:+g}" if scene.radiometry != "none" else "as stored"
             place = f"{Path(band.path).name}:{band.index}"
             out.append(f"  {band.name:<10} {place}  {band.dtype}, {what}, {band.validity.describe()}")
+        if scene.mosaic is not None:
+            out += [f"  {line}" for line in (", ".join(scene.names), *describe_radiometry(scene))]
         if scene.acquired is not None:
             out.append(f"  taken {scene.acquired.text}")
         out += [f"note: {note}" for note in scene.remarks]

@@ -13,6 +13,7 @@ from geoseg.model.device import Resolved, machine_key
 from geoseg.moment import Moment
 from geoseg.settings import RunSettings
 from geoseg.stac import ItemFile, SceneFacts, scene_item, settings_json
+from geoseg.stories.mosaic_facts import mosaic_json
 from geoseg.stories.names import OutputNames
 from geoseg.stories.prepare import Job
 from geoseg.stories.segment import Summary
@@ -59,6 +60,7 @@ def run_item(
             "absent_bands": list(job.fit.absent),
             "sensor": scene.sensor,
             "masks": [{"file": Path(m.path).name, "rule": m.rule, "reasons": list(m.reasons)} for m in scene.masks],
+            **({} if scene.mosaic is None else {"mosaic": mosaic_json(scene.mosaic)}),
         },
     )
     return scene_item(facts) | {"geoseg:summary": asdict(summary)}

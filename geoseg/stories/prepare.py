@@ -25,6 +25,7 @@ from geoseg.model.file import ModelRef, find_model
 from geoseg.model.fit import BandSample, check_values, choose_bands, network_gsd, sample
 from geoseg.model.normalize import reflectance
 from geoseg.settings import ReadSettings, RunSettings, ScheduleSettings
+from geoseg.stories.mosaic_facts import band_rows, mosaic_key
 from geoseg.tiling.crew import Crew
 from geoseg.tiling.plan import TilePlan, plan_tiles
 
@@ -110,7 +111,13 @@ def prepare(inputs: Sequence[str | Path], settings: RunSettings) -> Job:
 
 def _sources(paths: Sequence[str], scene: Scene, model: ModelRef, settings: RunSettings) -> tuple[Path, ...]:
     given = (settings.read.aoi, settings.read.grid_of, settings.read.grid, settings.vector.legend)
-    read = (*paths, *scene.paths, *(mask.path for mask in scene.masks), model.path, *(path for path in given if path))
+    read = (
+        *paths,
+        *scene.paths,
+        *(mask.path for mask in scene.all_masks),
+        model.path,
+        *(path for path in given if path),
+    )
     return tuple(dict.fromkeys(Path(path) for path in read if not is_remote(str(path))))
 
 
@@ -160,12 +167,14 @@ def together(inputs: Sequence[str | Path], settings: ReadSettings) -> list[str]:
         raise UsageError("no input given.")
     if len(paths) > 1 and settings.together == "each":
         raise UsageError(f"{len(paths)} separate scenes: one call takes one of them.")
+    if settings.overlap != "first" and settings.together != "mosaic":
+        raise UsageError(f"--overlap {settings.overlap} is for scenes of a --mosaic; leave it out.")
     if len(paths) == 1 and settings.together == "dates":
         raise UsageError("--dates needs one input for each date, in the model's order; this is one.")
-    if len(paths) > 1 and settings.together not in {"stack", "dates"}:
+    if len(paths) > 1 and settings.together not in {"stack", "dates", "mosaic"}:
         raise UsageError(
             f"{len(paths)} inputs: say what they are: --stack (files of one scene), --dates (dates of one place), "
-            f"--each (separate scenes) or --mosaic (neighbours on one map)."
+            f"--each (separate scenes) or --mosaic (neighbors on one map)."
         )
     return paths
 
@@ -200,12 +209,10 @@ def segment_key(job: Job, settings: RunSettings, resolved: dict[str, Any]) -> di
     return {
         "version": KEY_VERSION,
         "geoseg": __version__,
-        "input": [fingerprint(path) for path in scene.paths],
-        "bands": [
-            [band.name, path_name(band.path), band.index, band.scale, band.offset, band.validity.describe()]
-            for band in scene.bands
-        ],
+        "input": [fingerprint(path) for path in _contents(scene)],
+        "bands": band_rows(scene.bands),
         "validity": [scene.valid_rule, scene.collar],
+        **({} if scene.mosaic is None else mosaic_key(scene.mosaic)),
         "masks": [[fingerprint(mask.path), mask.rule, list(mask.reasons)] for mask in scene.masks],
         "mask buffer": scene.mask_buffer_m,
         "taken": None if scene.acquired is None else scene.acquired.text,
@@ -222,6 +229,12 @@ def segment_key(job: Job, settings: RunSettings, resolved: dict[str, Any]) -> di
     }
 
 
+def _contents(scene: Scene) -> tuple[str, ...]:
+    """Files with the pixels of a scene; those of a mosaic's scenes with the masks that each has of its own."""
+    own = [mask.path for mask in scene.all_masks if mask not in scene.masks]
+    return tuple(dict.fromkeys([*scene.paths, *own]))
+
+
 def check_unchanged(job: Job, key: dict[str, Any], publication: Publication) -> None:
     """Look at the inputs again before anything is published: pixels of two files must not be mixed.
 
@@ -234,7 +247,7 @@ def check_unchanged(job: Job, key: dict[str, Any], publication: Publication) -> 
         InputError: a file changed meanwhile.
     """
     before = [*key["input"], *(mask[0] for mask in key["masks"])]
-    paths = [*job.scene.paths, *(mask.path for mask in job.scene.masks)]
+    paths = [*_contents(job.scene), *(mask.path for mask in job.scene.masks)]
     for path, print_before in zip(paths, before, strict=True):
         if fingerprint(path) != print_before:
             publication.tiles.clear()

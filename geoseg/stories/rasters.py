@@ -60,7 +60,7 @@ def write_rasters(
         OutputExistsError: `--tile` asks for other tiles than those of the interrupted run.
         MemoryLimitError: the memory allowed does not suffice for the least.
     """
-    check_archives([*job.scene.paths, *(mask.path for mask in job.scene.masks)])
+    check_archives([*job.scene.paths, *(mask.path for mask in job.scene.all_masks)])
     plan = resumed_plan(job.plan, publication.tiles, asked=settings.schedule.tile is not None)
     begun = bool(publication.tiles.numbers())
     job = within_memory(replace(job, plan=plan), resolved, settings, watcher, keep_tiles=begun)

@@ -69,12 +69,17 @@ class Load:
     """Processes on this machine that predict; 0: threads of this one do."""
     idle: bool = False
     """Tiles are predicted elsewhere."""
+    mosaic: bool = False
+    """Chips are laid together from those of several scenes, one after the other."""
     copying: int = 0
     """Bytes for copying inputs of huge blocks, before anything else."""
 
     def reading(self, plan: TilePlan) -> int:
         """Bytes that a thread takes for the moment to read a chip."""
-        return int(plan.chip**2 * (self.bands * (2 * self.item + 3) + self.planes + 3) * _zoom(plan))
+        copies = 4 if self.mosaic else 2
+        return int(
+            plan.chip**2 * (self.bands * (copies * self.item + 3) + (copies - 1) * (self.planes + 3)) * _zoom(plan)
+        )
 
     def at_work(self, plan: TilePlan) -> int:
         """Bytes that a thread takes for the moment, reading a chip, predicting it or choosing its classes."""
@@ -165,6 +170,7 @@ def load_of(job: Job, resolved: Resolved, settings: RunSettings) -> Load:
         averaged=job.plan.tapered or job.plan.resampled or settings.predict.tta != "none",
         workers=(schedule.workers or 1) if schedule.distributed and not idle else 0,
         idle=idle,
+        mosaic=scene.mosaic is not None,
         copying=copying_bytes(scene),
     )
 

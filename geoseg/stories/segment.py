@@ -12,10 +12,10 @@ from geoseg.errors import UsageError
 from geoseg.io.class_raster import scene_name
 from geoseg.io.failpoint import failpoint
 from geoseg.io.publish import FileEntry, Publication
-from geoseg.io.scene import Scene
 from geoseg.model.device import machine_key, resolve
 from geoseg.model.spec import ModelSpec
 from geoseg.settings import RunSettings
+from geoseg.stories.mosaic_facts import describe_radiometry
 from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key
 from geoseg.stories.raster_names import RasterNames
 from geoseg.stories.rasters import write_rasters
@@ -150,16 +150,6 @@ def _describe_model(spec: ModelSpec) -> str:
     accuracy = held_out.get("overall_accuracy")
     seen = "not measured" if accuracy is None else f"{accuracy:.2f}, mean IoU {held_out['mean_iou']:.2f}"
     return f"model {spec.name} {spec.version}, held-out accuracy {seen}"
-
-
-def describe_radiometry(scene: Scene) -> list[str]:
-    """How stored numbers become reflectance, and who said so; equal bands share a line."""
-    if scene.radiometry == "none":
-        return ["numbers are used as stored: neither flags nor file give scale or offset"]
-    by_formula: dict[str, list[str]] = {}
-    for band in scene.bands:
-        by_formula.setdefault(f"DN·{band.scale:g} {band.offset:+g}", []).append(band.name)
-    return [f"reflectance = {formula} ({scene.radiometry}): {', '.join(n)}" for formula, n in by_formula.items()]
 
 
 def summarize(tally: Tally, job: Job) -> Summary:

@@ -41,7 +41,7 @@ def without_contents(key: Mapping[str, Any]) -> dict[str, Any]:
     part = key.get(_SEGMENT)
     if isinstance(part, dict):
         return {**key, _SEGMENT: without_contents(part)}
-    kept = {name: value for name, value in key.items() if name not in {"input", "taken"}}
+    kept = {name: value for name, value in key.items() if name not in {"input", "taken", "scenes"}}
     return kept | {name: _without(key[name], place) for name, place in (("bands", 1), ("masks", 0)) if name in key}
 
 

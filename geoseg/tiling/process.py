@@ -15,6 +15,7 @@ from geoseg.model.predictor import Predictor
 from geoseg.settings import PredictSettings
 
 if TYPE_CHECKING:
+    from geoseg.tiling.plan import Tile
     from geoseg.tiling.worker import TileJob
 
 _loaded: dict[tuple[object, ...], Predictor] = {}
@@ -41,17 +42,23 @@ def predictor_for(job: TileJob) -> Predictor:
         return _loaded[key]
 
 
-def check_inputs(job: TileJob) -> None:
+def check_inputs(job: TileJob, tile: Tile) -> None:
     """Tell an input that this process cannot see from one that is damaged; open handles are kept.
+
+    Args:
+        job: of which the tile is a part.
+        tile: of a mosaic only the scenes below its core are asked for, or a worker would open thousands for each.
 
     Raises:
         DeviceError: an input cannot be opened here.
     """
     if job.home == process_name():
         return
-    for band in {band.path: band for band in job.scene.bands}.values():
+    mosaic = job.scene.mosaic
+    scenes = [job.scene] if mosaic is None else [part.scene for part, _ in mosaic.under(tile.core.pad(job.plan.chip))]
+    for band, grid in {band.path: (band, scene.grid) for scene in scenes for band in scene.bands}.values():
         try:
-            dataset_for(band, job.scene.grid)
+            dataset_for(band, grid)
         except InputError as error:
             raise DeviceError(
                 f"worker {process_name()} cannot open input {band.path}; put it where every worker can read it."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +75,7 @@ class TileJob:
     """The process that made the job."""
 
     def __post_init__(self) -> None:
-        scene = replace(self.scene, bands=tuple(replace(b, path=_absolute(b.path)) for b in self.scene.bands))
+        scene = self.scene.moved(_absolute)
         object.__setattr__(self, "scene", scene)
         seen = scene.on_grid(self.plan.network_grid) if self.plan.resampled else scene
         object.__setattr__(self, "seen", seen)
@@ -98,7 +98,7 @@ class TileJob:
             InputError: a block of an input cannot be decoded.
             ModelOutputError: the network answers NaN or infinity.
         """
-        check_inputs(self)
+        check_inputs(self, tile)
         scheme, core = self.scheme, tile.core
         index = np.full(core.shape, scheme.no_index, scheme.index_dtype)
         layers = {name: self._empty(name, core) for name in self.layers}

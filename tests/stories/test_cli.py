@@ -38,11 +38,6 @@ def test_several_inputs_need_a_word_on_what_they_are(pair, model, tmp_path, name
     assert names_in(tmp_path) == set()
 
 
-def test_mosaic_says_what_to_do_instead(pair, model, tmp_path) -> None:
-    done = geoseg("run", *pair, "--mosaic", "-m", model, "-o", tmp_path)
-    assert (done.code, "gdalbuildvrt" in done.last) == (2, True)
-
-
 def test_each_runs_both(pair, model, tmp_path) -> None:
     done = geoseg("run", *pair, "--each", "-o", tmp_path, "-m", model, "--json")
     assert done.code == 0, done.err
