@@ -15,13 +15,15 @@ from geoseg.commands.evaluate import evaluate
 from geoseg.commands.models import models
 from geoseg.commands.replay import REPLAY, recall
 from geoseg.commands.sample import sample
+from geoseg.commands.stac_inputs import STAC, named_inputs
 from geoseg.commands.stats import stats
 from geoseg.commands.suggest import suggest
 from geoseg.commands.train import train
 from geoseg.commands.vectorize import changed, vectorize
 from geoseg.commands.verify import verify
-from geoseg.door import SOME_FAILED_EXIT, Bar, Door, one_line, show
+from geoseg.door import SOME_FAILED_EXIT, Bar, Door, one_line, show, tell_error
 from geoseg.errors import GeosegError, InputError, UsageError, without_secrets
+from geoseg.log import about
 from geoseg.options import (
     COMMON,
     CONFIG,
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     from geoseg.stories.inspect import InfoReport
     from geoseg.stories.segment import Summary
 
-INPUTS = click.argument("inputs", nargs=-1, required=True)
+INPUTS = click.argument("inputs", nargs=-1)
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -67,16 +69,17 @@ def main() -> None:
 @main.command()
 @click.argument("inputs", nargs=-1)
 @click.option("-o", "--out", "folder", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
-@with_options(CONFIG, REPLAY)
-@with_options(READING, MODEL, LEGEND, RUNNING, MEMORY, FORMATS, VECTOR, ZONES, NAME, UPDATE, OUTPUT, DRY_RUN, COMMON)
+@with_options(CONFIG, REPLAY, READING, STAC, MODEL, LEGEND, RUNNING, MEMORY, FORMATS)
+@with_options(VECTOR, ZONES, NAME, UPDATE, OUTPUT, DRY_RUN, COMMON)
 def run(inputs: tuple[str, ...], folder: Path, as_json: bool, quiet: bool, **params: Any) -> None:
     """Scene → class raster, polygons, preview, STAC item.
 
     INPUT is a raster that GDAL reads, or a product: a Sentinel-2 .SAFE folder or zip, a Landsat folder or tar, an HLS
-    folder, a folder of one file a band. Several need --stack or --each.
+    folder, a folder of one file a band, a STAC item. Several need --stack or --each.
     """
     call = recall(inputs, folder, params)
-    inputs, folder, settings = call.inputs, call.folder, call.settings or _settings(params)
+    folder = call.folder
+    inputs, settings = named_inputs(call.inputs, call.settings or _settings(params), params, Bar(quiet=quiet).note)
     if params["dry_run"]:
         _plan(inputs, settings, as_json=as_json)
         return
@@ -86,12 +89,13 @@ def run(inputs: tuple[str, ...], folder: Path, as_json: bool, quiet: bool, **par
     for scene, one in _scenes(inputs, settings):
         bar = Bar(quiet=quiet)
         try:
-            result = story(scene, folder, one, bar, call.past)
+            with about(scene=_stem(scene[0])):
+                result = story(scene, folder, one, bar, call.past)
         except GeosegError as error:
             if settings.read.together != "each":
                 raise
             failed.append({"input": scene[0], "error": one_line(error), "exit_code": error.exit_code})
-            click.echo(f"error: {failed[-1]['error']}", err=True)
+            tell_error(error, error.exit_code, input=scene[0])
             continue
         finally:
             bar.close()
@@ -111,10 +115,10 @@ def run(inputs: tuple[str, ...], folder: Path, as_json: bool, quiet: bool, **par
 @main.command()
 @INPUTS
 @click.option("-o", "--out", "output", required=True, type=click.Path(path_type=Path), help="Class raster, .tif.")
-@with_options(CONFIG, READING, MODEL, LEGEND, RUNNING, UPDATE, MEMORY, OUTPUT, DRY_RUN, COMMON)
+@with_options(CONFIG, READING, STAC, MODEL, LEGEND, RUNNING, UPDATE, MEMORY, OUTPUT, DRY_RUN, COMMON)
 def segment(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **params: Any) -> None:
     """Scene → class raster only."""
-    settings = _settings(params)
+    inputs, settings = _named(inputs, params, quiet=quiet)
     if settings.read.together == "each":
         raise UsageError("segment writes one file; call it once for each scene, or use run --each.")
     if params["dry_run"]:
@@ -124,7 +128,8 @@ def segment(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, *
 
     bar = Bar(quiet=quiet)
     try:
-        result = story(inputs, output, settings, bar)
+        with about(scene=_stem(inputs[0])):
+            result = story(inputs, output, settings, bar)
     finally:
         bar.close()
     if as_json:
@@ -136,12 +141,12 @@ def segment(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, *
 @main.command()
 @INPUTS
 @click.option("-m", "--model", help="Also say whether this model fits.")
-@with_options(READING, COMMON)
-def info(inputs: tuple[str, ...], model: str | None, as_json: bool, quiet: bool, **params: Any) -> None:  # noqa: ARG001
+@with_options(READING, STAC, COMMON)
+def info(inputs: tuple[str, ...], model: str | None, as_json: bool, quiet: bool, **params: Any) -> None:
     """What is this raster, and does it fit a model?"""
     from geoseg.stories.inspect import info as story
 
-    settings = settings_from(params)
+    inputs, settings = _named(inputs, params, quiet=quiet)
     reports = [story(scene, one.read, model) for scene, one in _scenes(inputs, settings)]
     _show_all(reports, settings, as_json=as_json)
     if any(report.fits is False for report in reports):
@@ -157,6 +162,10 @@ def doctor(as_json: bool, quiet: bool, debug: bool) -> None:  # noqa: ARG001
     report = story()
     show(report.to_json, report.lines, as_json=as_json)
     raise SystemExit(0 if report.ok else 69)
+
+
+def _named(inputs: tuple[str, ...], params: dict[str, Any], *, quiet: bool) -> tuple[tuple[str, ...], RunSettings]:
+    return named_inputs(inputs, _settings(params), params, Bar(quiet=quiet).note)
 
 
 def _settings(params: dict[str, Any]) -> RunSettings:
@@ -184,8 +193,11 @@ def _scenes(inputs: tuple[str, ...], settings: RunSettings) -> list[tuple[list[s
 
 def _stem(path: str) -> str:
     """What results are called after this input."""
+    from geoseg.products.stac_source import is_stac, item_name
     from geoseg.products.tree import product_stem
 
+    if is_stac(path):
+        return item_name(path)
     path = without_secrets(path)
     name = Path(path).name
     product = product_stem(name)

@@ -5,12 +5,15 @@ Progress and warnings go to standard error, so that standard output holds result
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from geoseg import log
 
 if TYPE_CHECKING:
     from geoseg.tiling.seam import Seam
@@ -41,13 +44,13 @@ def format_duration(seconds: float) -> str:
 
 def warn(text: str) -> None:
     """One line `warning: …` on standard error."""
-    print(f"warning: {text}", file=sys.stderr, flush=True)  # noqa: T201 (the door's own words)
+    log.say("warning", text, logging.WARNING)
 
 
 class Progress:
     """Tiles done, Mpx/s and time left, on standard error.
 
-    A rich bar when the stream is a terminal, otherwise a plain line about every 10 % (a log, a
+    A rich bar when the stream is a terminal, otherwise a line about every 10 % (a log, a
     scheduler's file), nothing when `quiet`. Use as a context manager; not thread-safe: the coordinator
     alone advances it.
 
@@ -76,6 +79,7 @@ class Progress:
         self.pixels = 0
         self._label = label
         self._quiet = quiet
+        self._given = stream
         self._stream = stream if stream is not None else sys.stderr
         self._clock = clock
         self._started = clock()
@@ -84,7 +88,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         self._started = self._clock()
-        if not self._quiet and self._stream.isatty():
+        if not self._quiet and self._stream.isatty() and not log.style().in_lines:
             self._bar = DrawnBar(self._label, self.total_pixels, self._stream)
             self._bar.move(self.pixels, self._details())
         return self
@@ -105,8 +109,21 @@ class Progress:
         if self._bar is not None:
             self._bar.move(self.pixels, self._details())
         elif not self._quiet and (self._share >= self._next_line - 1e-9 or self.tiles == self.total_tiles):
-            print(self.line(), file=self._stream, flush=True)
+            self._write()
             self._next_line = (int(self._share / PLAIN_STEP + 1e-9) + 1) * PLAIN_STEP
+
+    def _write(self) -> None:
+        if self._given is not None:
+            print(self.line(), file=self._given, flush=True)
+        else:
+            log.say("progress", self.line(), **self.facts())
+
+    def facts(self) -> dict[str, Any]:
+        """The present state for machines."""
+        elapsed = self._clock() - self._started
+        counts = {"tiles": self.total_tiles, "tiles_done": self.tiles}
+        pixels = {"pixels": self.total_pixels, "pixels_done": self.pixels, "seconds": round(elapsed, 3)}
+        return {"stage": self._label, **counts, **pixels}
 
     def line(self) -> str:
         """The present state as one plain line."""

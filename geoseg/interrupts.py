@@ -19,6 +19,7 @@ from types import FrameType, TracebackType
 from typing import NoReturn, Self
 
 from geoseg.io.posix import Wakeup, signal_main_thread
+from geoseg.log import error_line
 
 GRACE_S = 8.0
 """For unwinding; schedulers kill after 10 to 90 s."""
@@ -122,7 +123,7 @@ class Interrupts:
     def _end(self, number: signal.Signals) -> NoReturn:
         code, text = _words(number)
         if not self._told:
-            os.write(2, f"error: {text}\n".encode())
+            os.write(2, f"{error_line(text, code)}\n".encode())
         os._exit(code)
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from geoseg.comma_lists import Numbers, Words
+from geoseg.log_options import LOGGING
 from geoseg.settings import VECTOR_SUFFIXES, RunSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -247,6 +248,7 @@ NAME = (
 COMMON = (
     click.option("--json", "as_json", is_flag=True, help="Result as JSON on standard output."),
     click.option("-q", "--quiet", is_flag=True, help="No progress."),
+    *LOGGING,
     click.option("--debug", is_flag=True, help="Show a traceback with errors."),
 )
 

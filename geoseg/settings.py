@@ -68,6 +68,8 @@ class ReadSettings(Strict):
     """Grid to work on: a raster file that has it, or `CRS,RES`; None: the input's."""
     datetime: str | None = None
     """When the image was taken, ISO 8601; None: from metadata, if it says."""
+    sign: str | None = None
+    """Hook that signs web addresses, `planetary-computer` or `module:function`; see `geoseg.io.signing`."""
 
     def __post_init__(self) -> None:
         for name, convert in (("bands", words), ("scale", numbers), ("offset", numbers), ("mask", texts)):

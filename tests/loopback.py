@@ -14,7 +14,7 @@ Reply = Callable[[BaseHTTPRequestHandler], None]
 
 @dataclass
 class Site:
-    """Paths and what they answer; a full URL as a path is what a proxy gets."""
+    """Paths, with their query or without, and what they answer; a full URL as a path is what a proxy gets."""
 
     port: int
     replies: dict[str, Reply]
@@ -88,7 +88,8 @@ def site(replies: Mapping[str, Reply]) -> Iterator[Site]:
         def do_GET(self) -> None:
             served.asked.append(self.path)
             served.agents.add(self.headers["User-Agent"])
-            served.replies.get(self.path, reply(b"nothing here", 404))(self)
+            plain = self.path.partition("?")[0]
+            served.replies.get(self.path, served.replies.get(plain, reply(b"nothing here", 404)))(self)
 
         def log_message(self, *args: object) -> None:
             """Tests want a quiet server."""

@@ -40,6 +40,7 @@ ROOMS = (
     Room("geoseg.moment", 0),
     Room("geoseg.legend", 0, WORDS),
     Room("geoseg.things", 0),
+    Room("geoseg.log", 0),
     # 1 pure
     Room("geoseg.tiling.plan", 1, WORDS),
     Room("geoseg.tiling.blend", 1, WORDS),
@@ -62,6 +63,7 @@ ROOMS = (
     Room("geoseg.lookup", 1, f"{WORDS} numba"),
     Room("geoseg.accuracy.*", 1, f"{WORDS} numba"),
     # 2 edges
+    Room("geoseg.io.stac_search", 2, "pystac_client requests"),
     Room("geoseg.io.*", 2, f"{WORDS} shapely rasterio pyogrio pyarrow geopandas openpyxl psutil"),
     Room("geoseg.model.mlm", 2),
     Room("geoseg.model.*", 2, f"{WORDS} {NETWORKS} onnx onnxruntime onnxscript openvino"),
@@ -88,6 +90,7 @@ ROOMS = (
     Room("geoseg.commands.*", 4, "click"),
     Room("geoseg.options", 4, "click"),
     Room("geoseg.comma_lists", 4, "click"),
+    Room("geoseg.log_options", 4, "click"),
     Room("geoseg.config", 4, "pydantic"),
     Room("geoseg.__main__", 4),
     Room("geoseg", 4),

@@ -8,12 +8,14 @@ import pytest
 from click.testing import CliRunner
 
 from geoseg import options
+from geoseg.commands.stac_inputs import STAC
 from geoseg.errors import UsageError
 from geoseg.options import settings_from, with_options
 from geoseg.settings import OutputSettings, PredictSettings, ReadSettings, RunSettings, VectorSettings
 
 GROUPS = (
     options.READING,
+    STAC,
     options.MODEL,
     options.RUNNING,
     options.MEMORY,
@@ -50,6 +52,7 @@ FLAGS = [
     ("--mask-buffer 60", "read.mask_buffer", 60.0),
     ("--grid EPSG:2154,10", "read.grid", "EPSG:2154,10"),
     ("--datetime 2018-08-15", "read.datetime", "2018-08-15"),
+    ("--sign planetary-computer", "read.sign", "planetary-computer"),
     ("-m forest", "predict.model", "forest"),
     ("--model forest", "predict.model", "forest"),
     ("--device cuda:1", "predict.device", "cuda:1"),

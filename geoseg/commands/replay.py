@@ -55,13 +55,11 @@ def recall(inputs: Sequence[str], folder: Path, params: dict[str, Any]) -> Recal
         params: flags given now; `replay` is taken out.
 
     Raises:
-        UsageError: nothing is given to run, and see `_recalled`.
+        UsageError: see `_recalled`.
     """
     record = params.pop("replay")
     if record is not None:
         return click.get_current_context().with_resource(_recalled(record, inputs, folder, params))
-    if not inputs:
-        raise click.UsageError("Missing argument 'INPUTS...'.")
     return Recalled(tuple(inputs), folder)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from geoseg.errors import ConfigError, InputError, UsageError
 from geoseg.io.raster import RasterFile
 from geoseg.io.remote import address_of, is_remote
+from geoseg.io.scene import path_name
 
 Place = tuple[RasterFile, int]
 """A file and a 1-based band number in it."""
@@ -42,8 +43,8 @@ def resolve_bands(files: Sequence[RasterFile], requests: Sequence[str]) -> dict[
         if name in places:
             other, where = places[name]
             raise ConfigError(
-                f"band name {name!r} occurs twice: band {where} of {Path(other.path).name} and "
-                f"band {index} of {Path(file.path).name}; say which one with --bands {name}=…"
+                f"band name {name!r} occurs twice: band {where} of {path_name(other.path)} and "
+                f"band {index} of {path_name(file.path)}; say which one with --bands {name}=…"
             )
         places[name] = (file, index)
     return places
@@ -84,7 +85,7 @@ def _resolve(files: Sequence[RasterFile], request: str) -> tuple[str, Place]:
     if by_file is not None:
         if by_file.count != 1:
             raise UsageError(
-                f"--bands {request!r}: {Path(by_file.path).name} has {by_file.count} bands; "
+                f"--bands {request!r}: {path_name(by_file.path)} has {by_file.count} bands; "
                 f"write {name}={where}:NUMBER."
             )
         return name, (by_file, 1)
@@ -97,7 +98,7 @@ def _resolve(files: Sequence[RasterFile], request: str) -> tuple[str, Place]:
 
 def _numbered(file: RasterFile, index: int, request: str) -> Place:
     if not 1 <= index <= len(file.dtypes) or index == file.alpha:
-        raise InputError(f"--bands {request!r}: {Path(file.path).name} has bands 1…{file.count}.")
+        raise InputError(f"--bands {request!r}: {path_name(file.path)} has bands 1…{file.count}.")
     return file, index
 
 
@@ -106,7 +107,7 @@ def _find_file(files: Sequence[RasterFile], text: str) -> RasterFile | None:
     if is_remote(text):
         return next((file for file in files if address_of(file.path) == address_of(text)), None)
     exact = [file for file in files if file.path == text or Path(file.path) == Path(text).absolute()]
-    named = [file for file in files if Path(file.path).name == text]
+    named = [file for file in files if path_name(file.path) == text]
     if exact:
         return exact[0]
     if len(named) > 1:

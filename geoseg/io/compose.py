@@ -19,7 +19,9 @@ from geoseg.io.dress import dressed, requests_of
 from geoseg.io.layers import own_and_common, with_masks
 from geoseg.io.neighbors import composed_of
 from geoseg.io.raster import RasterFile, describe, validity_of
+from geoseg.io.remote import is_remote, unpinned
 from geoseg.io.scene import BandSource, Scene, path_name
+from geoseg.io.signing import hooked
 from geoseg.io.target import piece_of_target, placed, target_grid
 from geoseg.moment import Moment, asked_moment
 from geoseg.products.product import Product
@@ -44,9 +46,10 @@ def survey(inputs: str | Path | Sequence[str | Path], settings: ReadSettings) ->
         UsageError, ConfigError: the preset is unknown or malformed.
     """
     paths = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    product = recognize(paths, settings.sensor, assume_crs=settings.assume_crs)
+    product = recognize(paths, settings.sensor, assume_crs=settings.assume_crs, sign=settings.sign)
     if product is None:
-        return Survey(tuple(describe(str(path), assume_crs=settings.assume_crs) for path in paths), None)
+        named = [hooked(path, settings.sign) if is_remote(path) else path for path in map(str, paths)]
+        return Survey(tuple(describe(path, assume_crs=settings.assume_crs) for path in named), None)
     return Survey(dressed(product, settings.assume_crs), product)
 
 
@@ -203,7 +206,7 @@ def _reference(
         return describe(str(settings.grid_of), assume_crs=settings.assume_crs)
     if product is not None and not settings.bands:
         path = next(band.path for band in product.bands if band.id == product.grid_id)
-        return next(file for file in files if file.path == path)
+        return next(file for file in files if unpinned(file.path) == unpinned(path))
     return next(iter(places.values()))[0]
 
 
@@ -212,7 +215,7 @@ def _stackable(file: RasterFile, reference: RasterFile) -> Grid:
     ours, theirs = reference.grid, file.grid
     if ours.crs != theirs.crs:
         raise InputError(
-            f"{Path(file.path).name} is in {theirs.crs.name}, {Path(reference.path).name} in {ours.crs.name}; "
+            f"{path_name(file.path)} is in {theirs.crs.name}, {path_name(reference.path)} in {ours.crs.name}; "
             f"files of one stack need one CRS: pass --grid, or warp one of them first (gdalwarp -t_srs)."
         )
     to_pixel = ~ours.transform @ theirs.transform
@@ -220,7 +223,7 @@ def _stackable(file: RasterFile, reference: RasterFile) -> Grid:
     shift = max(abs(to_pixel.c - round(to_pixel.c)), abs(to_pixel.f - round(to_pixel.f)))
     if equal_pixels and shift > 1e-2:
         raise InputError(
-            f"{Path(file.path).name} has the pixel size of {Path(reference.path).name} but is shifted by "
+            f"{path_name(file.path)} has the pixel size of {path_name(reference.path)} but is shifted by "
             f"{shift:.2f} of a pixel; bring both on one grid: pass --grid, or gdalwarp -tap."
         )
     return theirs
@@ -256,7 +259,7 @@ def _with_moment(scene: Scene, reference: RasterFile, settings: ReadSettings, pr
     tagged = Moment.of_tiff_tag(reference.tags.get("TIFFTAG_DATETIME", ""))
     if tagged is None:
         return scene
-    note = f"taken on {tagged.text} by {Path(reference.path).name}'s TIFFTAG_DATETIME; if not so, pass --datetime"
+    note = f"taken on {tagged.text} by {path_name(reference.path)}'s TIFFTAG_DATETIME; if not so, pass --datetime"
     return replace(scene, acquired=tagged, notes=(*scene.notes, note))
 
 

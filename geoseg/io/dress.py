@@ -35,7 +35,8 @@ def _dress(file: RasterFile, bands: Sequence[ProductBand]) -> RasterFile:
     names, scales, offsets = list(file.descriptions), list(file.scales), list(file.offsets)
     for band in bands:
         names[band.index - 1] = band.name
-        scales[band.index - 1], offsets[band.index - 1] = band.scale, band.offset
+        if band.scale is not None and band.offset is not None:
+            scales[band.index - 1], offsets[band.index - 1] = band.scale, band.offset
     fill = next((band.nodata for band in bands if band.nodata is not None), file.nodata)
     return replace(file, descriptions=tuple(names), scales=tuple(scales), offsets=tuple(offsets), nodata=fill)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from geoseg.errors import InputError, UsageError
 from geoseg.io.masks import MaskSource, open_mask
-from geoseg.io.scene import Scene
+from geoseg.io.scene import Scene, path_name
 from geoseg.products.product import Product
 from geoseg.quality import MaskRequest, parse_mask
 from geoseg.settings import ReadSettings
@@ -39,7 +38,7 @@ def own_and_common(
     Raises:
         UsageError: a request is malformed.
     """
-    layers = {Path(layer.path).name for product in products if product is not None for layer in product.quality}
+    layers = {path_name(layer.path) for product in products if product is not None for layer in product.quality}
     parsed = {text: parse_mask(text) for text in requests}
     own = [text for text, mask in parsed.items() if mask is None or mask.file is None or mask.file in layers]
     return tuple(own), tuple(text for text in requests if text not in own)
@@ -49,12 +48,12 @@ def _open(request: MaskRequest, scene: Scene, product: Product | None) -> Iterat
     layers = () if product is None else product.quality
     if request.file is not None:
         # A layer of the product may be called by its name alone.
-        within = next((layer.path for layer in layers if Path(layer.path).name == request.file), request.file)
+        within = next((layer.path for layer in layers if path_name(layer.path) == request.file), request.file)
         yield open_mask(replace(request, file=within), scene.grid)
         return
     for layer in layers:
         if layer.rule is None:
-            name = Path(layer.path).name
+            name = path_name(layer.path)
             known = " or ".join(f"--mask {name}:{rule}" for rule in layer.choices)
             raise InputError(
                 f"{name}: nothing says which of several layouts its bits have; name it ({known}), or --mask none."

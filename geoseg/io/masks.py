@@ -31,11 +31,11 @@ from geoseg.errors import InputError, InputMissingError, UsageError
 from geoseg.grid import Grid, Window
 from geoseg.io.buffer import disc, grow
 from geoseg.io.burn import burned
-from geoseg.io.handles import dataset_for
+from geoseg.io.handles import dataset_for, trusted
 from geoseg.io.mask_check import check_values, read_stored, refuse_without_rule
-from geoseg.io.raster import check_budget, check_file, place
-from geoseg.io.remote import is_remote
-from geoseg.io.scene import BandSource, Validity
+from geoseg.io.raster import check_budget, check_file, opened, place
+from geoseg.io.remote import is_remote, pinned
+from geoseg.io.scene import BandSource, Validity, path_name
 from geoseg.quality import PRIORITY, REASONS, RULES, MaskRequest, QualityRule, code_of, rule_of, worst
 
 Bools = NDArray[np.bool_]
@@ -50,7 +50,7 @@ class MaskSource:
     """One layer of unusable area; `open_mask` makes it. Nothing is open: it travels to workers."""
 
     path: str
-    """Absolute, or a GDAL virtual path."""
+    """Absolute, or a GDAL virtual path, or an address."""
     rule: str
     """What `geoseg.quality.rule_of` takes, or `POLYGONS`."""
     reasons: tuple[str, ...]
@@ -66,14 +66,15 @@ class MaskSource:
         """For people: what is masked by which layer and rule."""
         known = self.reasons if self.rule == POLYGONS else rule_of(self.rule, self.reasons[0]).tells
         told = [reason for reason in self.reasons if reason in known]
-        return f"{Path(self.path).name} masks {', '.join(told)} ({self.rule})"
+        return f"{path_name(self.path)} masks {', '.join(told)} ({self.rule})"
 
 
 def open_mask(request: MaskRequest, grid: Grid, *, assume_crs: str | None = None) -> MaskSource:
     """Look at a layer and make sure that it can be used with a scene.
 
     Args:
-        request: its file may be any raster or vector file, or a GDAL virtual path; its rule is None for polygons.
+        request: its file may be any raster or vector file, a GDAL virtual path, or a raster's address on a web server;
+            its rule is None for polygons.
             Where the layer itself names no reason (polygons, `nonzero`, `values=`), a single one of the request
             names it; several must hold "unusable".
         grid: the scene's.
@@ -87,9 +88,9 @@ def open_mask(request: MaskRequest, grid: Grid, *, assume_crs: str | None = None
     """
     if request.file is None:
         raise ValueError("the product's own layers are requested: name one of them.")
-    path = Path(request.file)
     if is_remote(request.file):
-        raise InputError(f"mask {request.file} is on a server; download it, masks are read from files.")
+        return _remote(pinned(request.file), request, grid, assume_crs)
+    path = Path(request.file)
     local = path.exists()
     if local and path.is_dir():
         return _polygons(path, request, grid, "a folder")
@@ -104,7 +105,15 @@ def open_mask(request: MaskRequest, grid: Grid, *, assume_crs: str | None = None
             raise _missing(request.file) from error
         return _polygons(path, request, grid, str(error).splitlines()[0])
     with dataset:
-        return _raster(dataset, request, grid, assume_crs)
+        return _raster(dataset.name, dataset, request, grid, assume_crs)
+
+
+def _remote(path: str, request: MaskRequest, grid: Grid, assume_crs: str | None) -> MaskSource:
+    try:
+        with opened(path) as dataset:
+            return _raster(path, dataset, request, grid, assume_crs)
+    except RasterioIOError as error:
+        raise InputError(f"mask {path} is no raster; polygons on a server: download them first.") from error
 
 
 def _missing(file: str) -> UsageError | InputMissingError:
@@ -117,8 +126,7 @@ def _missing(file: str) -> UsageError | InputMissingError:
     return InputMissingError(f"mask {file!r} does not exist; give the path of a quality raster or of polygons.")
 
 
-def _raster(dataset: Any, request: MaskRequest, grid: Grid, assume_crs: str | None) -> MaskSource:
-    path = dataset.name
+def _raster(path: str, dataset: Any, request: MaskRequest, grid: Grid, assume_crs: str | None) -> MaskSource:
     check_budget(path, dataset)
     kinds = {np.dtype(dtype).kind for dtype in dataset.dtypes}
     if not kinds <= {"i", "u"}:
@@ -253,7 +261,11 @@ def _same(own: Grid, grid: Grid) -> bool:
 def _read(mask: MaskSource, own: Grid, grid: Grid, window: Window) -> Codes:
     rule, warped = rule_of(mask.rule, mask.reasons[0]), not _same(own, grid)
     band = BandSource("quality", mask.path, 1, "", mask.validity, warped=warped, nearest=True, crs_wkt=own.crs.to_wkt())
-    dataset = dataset_for(band, grid)
+    with trusted(band, grid):
+        return _reasons(mask, rule, dataset_for(band, grid), window, warped=warped)
+
+
+def _reasons(mask: MaskSource, rule: QualityRule, dataset: Any, window: Window, *, warped: bool) -> Codes:
     # A virtual raster without nodata ends in an alpha band, which tells where the layer has pixels at all.
     alpha = mask.validity.alpha or (dataset.count if warped else None)
     stored = read_stored(mask.path, dataset, rule.bands if alpha is None else (*rule.bands, alpha), window)

@@ -14,11 +14,15 @@ import re
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from geoseg.errors import InputError, TemporaryError, without_secrets
+from geoseg.errors import InputError, PolicyError, TemporaryError, without_secrets
 from geoseg.io.fetch import answered, check_url
+from geoseg.io.signing import renewable, signed
+
+T = TypeVar("T")
 
 PIECE = 128 * 2**10
 """Bytes that are asked for and kept at least; one that is read through asks for all it needs at once."""
@@ -74,7 +78,7 @@ def look_at(url: str) -> tuple[WebState, bytes]:
         TemporaryError: no (complete) answer after several tries.
     """
     check_url(url)
-    return _patiently(url, 0, PIECE, None)
+    return patiently(lambda: _once(url, 0, PIECE, None), url)
 
 
 def fetch_range(url: str, start: int, stop: int, expected: WebState) -> bytes:
@@ -85,14 +89,24 @@ def fetch_range(url: str, start: int, stop: int, expected: WebState) -> bytes:
         InputMissingError, PolicyError: it is gone, or refused by now.
         TemporaryError: no (complete) answer after several tries.
     """
-    return _patiently(url, start, stop, expected)[1]
+    return patiently(lambda: _once(url, start, stop, expected), url)[1]
 
 
-def _patiently(url: str, start: int, stop: int, expected: WebState | None) -> tuple[WebState, bytes]:
-    failures = 0
+def patiently(attempt: Callable[[], T], url: str) -> T:
+    """What an attempt gives, made again after failures that may pass, with growing pauses (see `PATIENCE`).
+
+    Raises:
+        TemporaryError: it failed too often.
+        PolicyError: the server refuses, a new signature of the address (`geoseg.io.signing`) included.
+    """
+    failures, renewed = 0, False
     while True:
         try:
-            return _once(url, start, stop, expected)
+            return attempt()
+        except PolicyError:
+            if renewed or not renewable(url):
+                raise
+            renewed = True
         except TemporaryError as error:
             failures += 1
             if failures >= PATIENCE.tries:
@@ -102,7 +116,7 @@ def _patiently(url: str, start: int, stop: int, expected: WebState | None) -> tu
 
 def _once(url: str, start: int, stop: int, expected: WebState | None) -> tuple[WebState, bytes]:
     headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
-    with answered(url, headers, timeout_s=PATIENCE.silence_s) as answer:
+    with answered(signed(url), headers, timeout_s=PATIENCE.silence_s) as answer:
         begin, end, size = _place(url, answer, expected)
         state = WebState(size, answer.headers.get("ETag"), answer.headers.get("Last-Modified"))
         if expected is not None and state != expected:
@@ -126,6 +140,16 @@ def _place(url: str, answer: Any, expected: WebState | None) -> tuple[int, int, 
     if answer.headers.get("Content-Length") == "0":
         raise InputError(f"input {url} is empty (0 bytes); check the address.")
     raise InputError(f"{url}: the server gives no parts of files (HTTP Range); download the file first.")
+
+
+def check_complete(url: str, body: bytes, announced: str) -> None:
+    """Refuse a body that is shorter than its Content-Length.
+
+    Raises:
+        TemporaryError: it is.
+    """
+    if announced.isdecimal() and len(body) < int(announced):
+        raise TemporaryError(f"{url} broke off after {len(body)} of {announced} bytes.")
 
 
 def _body(url: str, answer: Any, length: int) -> bytes:

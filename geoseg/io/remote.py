@@ -1,7 +1,8 @@
 """Rasters on web servers: `https://host/scene.tif` (or `/vsicurl/https://…`) as inputs, opened and read safely.
 
 An address carries, after `#`, the state of the file that was described: a worker that meets another state, hours
-later or on another machine, says so instead of mixing pixels.
+later or on another machine, says so instead of mixing pixels. Before it may stand `#sign=HOOK`, which belongs to the
+address (see `geoseg.io.signing`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from geoseg.errors import InputError, PolicyError, without_secrets
 from geoseg.io.ranges import WebFile, look_at
 
 _CURL = "/vsicurl/"
+_PARTS = re.compile(r"([^#]*(?:#sign=[^#]*)?)(?:#(.*))?", re.DOTALL)
+"""Address, state."""
 _WEB = re.compile(r"(?:/vsicurl/)?(https?://\S+)", re.IGNORECASE)
 # Neither the server's folder nor files beside the raster are asked for; one thread, so that reads stay in order.
 _OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_NUM_THREADS": "1"}
@@ -26,8 +29,20 @@ def is_remote(path: str) -> bool:
 
 
 def address_of(path: str) -> str:
-    """The plain address behind a path, without `/vsicurl/` and without a noted state."""
-    return path.removeprefix(_CURL).partition("#")[0]
+    """The address behind a path, without `/vsicurl/` and without a noted state."""
+    return _parts(path)[0]
+
+
+def unpinned(path: str) -> str:
+    """The path without the state that `pinned` noted; a file's own path stays."""
+    return address_of(path) if is_remote(path) else path
+
+
+def _parts(path: str) -> tuple[str, str]:
+    found = _PARTS.fullmatch(path.removeprefix(_CURL))
+    if found is None:
+        raise ValueError(f"{path!r} is no address")
+    return found[1], found[2] or ""
 
 
 def pinned(path: str) -> str:
@@ -52,7 +67,7 @@ def open_remote(path: str) -> tuple[list[Any], WebFile]:
         InputError: the file is another one than that which the address was noted for.
         GeosegError: see `geoseg.io.ranges.look_at`.
     """
-    url, _, digest = path.removeprefix(_CURL).partition("#")
+    url, digest = _parts(path)
     state, _ = look_at(url)
     if digest and state.digest != digest:
         raise InputError(f"{url} changed since the run began; run again when nobody writes it.")

@@ -75,7 +75,7 @@ def assemble(claim: Claim, *, variant: str | None, assume_crs: str | None, paths
         scene_id=_scene_id(claim, facts),
         acquired=facts.acquired if facts else _time_in_name(claim),
         bands=built,
-        grid_id=_grid_id(built),
+        grid_id=grid_id_of(built),
         quality=quality,
         radiometry=_radiometry(gathered),
         needs_offset=facts is None and claim.preset.offset == "ask",
@@ -214,7 +214,8 @@ def _rule(entry: QualityPreset, facts: Facts | None) -> str | None:
     return entry.rule
 
 
-def _grid_id(bands: Sequence[ProductBand]) -> str:
+def grid_id_of(bands: Sequence[ProductBand]) -> str:
+    """Id of the finest band that is neither pan, thermal nor cirrus."""
     seen = [band for band in bands if not band.name.startswith(("pan", "thermal", "cirrus"))] or bands
     return min(seen, key=lambda band: band.gsd_m).id
 

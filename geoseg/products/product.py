@@ -23,15 +23,16 @@ class ProductBand:
     """Absolute path, or a GDAL path into an archive: /vsizip//abs.zip/inner, /vsitar//abs.tar/inner."""
     index: int
     """1-based."""
-    scale: float
-    offset: float
-    """Thermal bands give kelvin (Landsat level 2), °C (HLS) or radiance in W/(m² sr µm) (Landsat level 1)."""
+    scale: float | None
+    offset: float | None
+    """Thermal bands give kelvin (Landsat level 2), °C (HLS) or radiance in W/(m² sr µm) (Landsat level 1). Both None:
+    as the file says."""
     nodata: float | None
     """The fill value; None: as the file says."""
     gsd_m: float
 
     def __post_init__(self) -> None:
-        if self.index < 1 or self.gsd_m <= 0 or self.scale == 0:
+        if self.index < 1 or self.gsd_m <= 0 or self.scale == 0 or (self.scale is None) != (self.offset is None):
             raise ValueError(f"band {self.id}: index {self.index}, gsd {self.gsd_m} m, scale {self.scale}")
 
 

@@ -13,6 +13,7 @@ from geoseg.products.claim import BandFile, Claim, claim
 from geoseg.products.loose import nameless, rasters_in
 from geoseg.products.preset import Preset, find_presets
 from geoseg.products.product import Product
+from geoseg.products.stac_source import is_stac
 from geoseg.products.tree import Tree, archive_suffix, folder_of, tree_of
 
 _NO_PRESET = "none"
@@ -34,14 +35,18 @@ class _Ask:
         return assemble(one, variant=self.variant, assume_crs=self.assume_crs, paths=self.paths)
 
 
-def recognize(paths: Sequence[str | Path], sensor: str = "auto", *, assume_crs: str | None = None) -> Product | None:
+def recognize(
+    paths: Sequence[str | Path], sensor: str = "auto", *, assume_crs: str | None = None, sign: str | None = None
+) -> Product | None:
     """The product that some paths are, or None for plain rasters that no preset claims.
 
     Args:
-        paths: one folder, zip, tar or metadata file (MTD_MSIL2A.xml, …_MTL.txt); or the raster files of one scene.
+        paths: one folder, zip, tar, metadata file (MTD_MSIL2A.xml, …_MTL.txt) or STAC item; or the raster files of one
+            scene.
         sensor: `auto`; a preset's name, with `:VARIANT` where one is needed; a preset file `x.yaml`; or `none`,
             which takes all files for plain rasters.
         assume_crs: CRS for files without one, where files must be opened to tell their bands.
+        sign: hook for addresses of a STAC item's assets, see `geoseg.io.signing`.
 
     Raises:
         UsageError: no such preset or variant, or a product beside other inputs.
@@ -51,9 +56,13 @@ def recognize(paths: Sequence[str | Path], sensor: str = "auto", *, assume_crs: 
         PolicyError: an archive or metadata that are not to be trusted.
     """
     named = tuple(str(path) for path in paths)
-    container = next((path for path in named if _is_container(Path(without_secrets(path)))), None)
+    container = next((path for path in named if is_stac(path) or _is_container(Path(without_secrets(path)))), None)
     if not named:
         return None
+    if container is not None and is_stac(container) and len(named) == 1:
+        from geoseg.products.stac_item import item_product  # brings rasterio
+
+        return item_product(container, sensor, sign=sign, assume_crs=assume_crs)
     if sensor == _NO_PRESET:
         if container is not None:
             raise InputError(f"{container} is no raster file; leave --sensor none out, or name the files inside it.")

@@ -22,7 +22,7 @@ NEEDED_FORMATS = ("GTiff", "COG", "VRT", "GPKG", "FlatGeobuf", "GeoJSON", "ESRI 
 LOW_SPACE = 5 * 2**30
 LOW_MEMORY = 2 * 2**30
 PACKAGES = ("numpy", "affine", "dask", "distributed", "pillow", "pydantic", "rich", "psutil")
-EXTRAS = ("lightning", "onnx", "onnxruntime", "openvino", "pystac-client", "odc-stac", "dask-jobqueue")
+EXTRAS = ("lightning", "onnx", "onnxruntime", "openvino", "pystac-client", "planetary-computer", "dask-jobqueue")
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,23 @@ def doctor(folder: Path | None = None) -> DoctorReport:
     formats = sections["formats"]
     problems += [f"this GDAL lacks {name}" for name in NEEDED_FORMATS if formats.get(name) == "missing"]
     return DoctorReport(sections, tuple(problems), tuple(warnings))
+
+
+def environment() -> dict[str, dict[str, str]]:
+    """What a run's record keeps of the doctor's report: heading → name → finding.
+
+    Libraries, devices and processor, as they are in this process; nothing that changes by the minute (free memory and
+    space), and nothing that would have to be imported only to be asked. It stands in the record, not in a file of its
+    own: the record is written once, last, and an up-to-date rerun leaves it alone.
+    """
+    return {
+        "geoseg": _geoseg(),
+        "geography": io_versions.versions() | io_versions.foreign_data(),
+        "networks": model_versions.versions(),
+        "devices": _devices([]),
+        "packages": {name: metadata.version(name) for name in PACKAGES} | _extras(),
+        "machine": _processor(),
+    }
 
 
 def _questions(folder: Path, warnings: list[str]) -> dict[str, dict[str, Question]]:
@@ -152,8 +169,14 @@ def _package(name: str) -> Question:
 
 
 def _extras() -> dict[str, str]:
-    installed = {d.name.lower().replace("_", "-"): d.version for d in metadata.distributions()}
-    return {name: installed.get(name, "not installed (optional)") for name in EXTRAS}
+    return {name: _installed(name) or "not installed (optional)" for name in EXTRAS}
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _model(name: str, path: Path) -> Question:

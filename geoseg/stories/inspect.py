@@ -11,7 +11,7 @@ from geoseg.errors import ConfigError, InputError
 from geoseg.io.border import constant_border
 from geoseg.io.compose import opened
 from geoseg.io.raster import RasterFile
-from geoseg.io.scene import Scene
+from geoseg.io.scene import Scene, path_name
 from geoseg.model.file import find_model
 from geoseg.settings import ReadSettings
 from geoseg.stories.mosaic_facts import describe_radiometry, mosaic_json
@@ -79,7 +79,7 @@ class InfoReport:
         out.append(f"scene: {grid.width} × {grid.height} = {grid.width * grid.height / 1e6:.2f} Mpx")
         for band in () if scene.mosaic is not None else scene.bands:
             what = f"reflectance = DN·{band.scale:g} {band.offset:+g}" if scene.radiometry != "none" else "as stored"
-            place = f"{Path(band.path).name}:{band.index}"
+            place = f"{path_name(band.path)}:{band.index}"
             out.append(f"  {band.name:<10} {place}  {band.dtype}, {what}, {band.validity.describe()}")
         if scene.mosaic is not None:
             out += [f"  {line}" for line in (", ".join(scene.names), *describe_radiometry(scene))]
@@ -133,7 +133,7 @@ def _proposals(files: Sequence[RasterFile], scene: Scene) -> list[str]:
         rows, cols = file.block_shape
         if rows > 1 and cols == file.grid.width and rows * cols > ONE_STRIP:
             found.append(
-                f"{Path(file.path).name} is stored in huge strips; gdal_translate -of COG makes reading faster"
+                f"{path_name(file.path)} is stored in huge strips; gdal_translate -of COG makes reading faster"
             )
     return found
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from geoseg import __version__
 from geoseg.io.publish import FileEntry
+from geoseg.io.scene import path_name
 from geoseg.model.device import Resolved, machine_key
 from geoseg.moment import Moment
 from geoseg.settings import RunSettings
 from geoseg.stac import ItemFile, SceneFacts, scene_item, settings_json
+from geoseg.stories.doctor import environment
 from geoseg.stories.mosaic_facts import mosaic_json
 from geoseg.stories.names import OutputNames
 from geoseg.stories.prepare import Job
@@ -59,7 +60,8 @@ def run_item(
             "seam": None if summary.seam is None else asdict(summary.seam),
             "absent_bands": list(job.fit.absent),
             "sensor": scene.sensor,
-            "masks": [{"file": Path(m.path).name, "rule": m.rule, "reasons": list(m.reasons)} for m in scene.masks],
+            "doctor": environment(),
+            "masks": [{"file": path_name(m.path), "rule": m.rule, "reasons": list(m.reasons)} for m in scene.masks],
             **({} if scene.mosaic is None else {"mosaic": mosaic_json(scene.mosaic)}),
         },
     )

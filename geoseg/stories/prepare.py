@@ -21,6 +21,7 @@ from geoseg.io.remote import is_remote
 from geoseg.io.sample import fingerprint, sample_pixels
 from geoseg.io.scene import Scene, path_name
 from geoseg.legend import Merge
+from geoseg.log import stage
 from geoseg.model.file import ModelRef, find_model
 from geoseg.model.fit import BandSample, check_values, choose_bands, network_gsd, sample
 from geoseg.model.normalize import reflectance
@@ -77,6 +78,7 @@ class Job:
         return self.model.spec.classes if self.merge is None else self.merge.scheme
 
 
+@stage("prepare")
 def prepare(inputs: Sequence[str | Path], settings: RunSettings) -> Job:
     """Open, check and plan; reads a small sample of pixels and nothing else.
 

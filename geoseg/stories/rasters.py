@@ -17,6 +17,7 @@ from geoseg.io.read import touches_aoi
 from geoseg.io.scratch import retiled
 from geoseg.io.spool import RasterSpool
 from geoseg.io.tiles_table import write_tiles
+from geoseg.log import stage, tell
 from geoseg.model.blocks import give_back_freed_blocks, keep_freed_blocks, stop_keeping_blocks
 from geoseg.model.device import Resolved, visible_gpus
 from geoseg.settings import RunSettings
@@ -34,6 +35,7 @@ from geoseg.tiling.tally import Tally
 from geoseg.tiling.worker import TileJob
 
 
+@stage("segment")
 def write_rasters(
     job: Job,
     resolved: Resolved,
@@ -141,6 +143,7 @@ def _predict(
             checkpoints.keep(result)
             take(result)
             watcher.advance(result.map.window.size)
+            tell("tile", f"tile {result.number} done", tile=result.number, pixels=result.map.window.size)
             keep_within(job)
         stop_keeping_blocks()
 

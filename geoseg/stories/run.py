@@ -26,6 +26,7 @@ from geoseg.io.publish import Publication
 from geoseg.io.scene import Scene
 from geoseg.io.table import write_zone_table
 from geoseg.io.vector import about_of, check_path, write_polygons
+from geoseg.log import stage
 from geoseg.model.device import Resolved, machine_key, resolve
 from geoseg.picture import render_preview, stretch
 from geoseg.settings import RunSettings
@@ -180,6 +181,7 @@ def _recorded(names: OutputNames, folder: Path) -> RunResult:
     return names.result(folder, recorded_summary(record), found[_POLYGONS], changed, up_to_date=True)
 
 
+@stage("vectorize")
 def _vectorized(work: _Work, answer: Summary) -> tuple[Summary, StoredPolygons, tuple[ClassChange, ...]]:
     """Generalized raster and all formats from one set of polygons.
 

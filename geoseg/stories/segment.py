@@ -19,6 +19,7 @@ from geoseg.stories.mosaic_facts import describe_radiometry
 from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key
 from geoseg.stories.raster_names import RasterNames
 from geoseg.stories.rasters import write_rasters
+from geoseg.stories.understood import tell_understood
 from geoseg.stories.update import finished_pixels, without_contents
 from geoseg.stories.watcher import Silent, Watcher
 from geoseg.tiling.cluster import check_schedule
@@ -141,6 +142,7 @@ def announce(job: Job, watcher: Watcher) -> None:
     """Say, before the work, what was understood: what was applied to the numbers, what was assumed."""
     for text in (_describe_model(job.model.spec), *describe_radiometry(job.scene), *job.scene.remarks):
         watcher.note(text)
+    tell_understood(job)
     for text in job.fit.warnings:
         watcher.warn(text)
 

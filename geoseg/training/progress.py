@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from geoseg import log
 from geoseg.console import DrawnBar, aligned, format_duration, warn
 
 
@@ -86,7 +87,7 @@ class FitProgress:
         """A new bar; the old one stays as it stands."""
         self.close()
         self._label, self._epochs, self._done, self._started = label, epochs, done, self._clock()
-        if not self._quiet and self._stream.isatty():
+        if not self._quiet and self._stream.isatty() and not log.style().in_lines:
             self._bar = DrawnBar(label, epochs, self._stream)
             self._bar.move(done, "")
 
@@ -98,12 +99,19 @@ class FitProgress:
         if self._bar is not None:
             self._bar.move(row.epoch, said)
         else:
-            self.note(f"{self._label}: {said}")
+            self._write("progress", f"{self._label}: {said}", stage=self._label, epochs=self._epochs, **asdict(row))
 
     def note(self, text: str) -> None:
         """A plain line."""
-        if not self._quiet:
-            print(text, file=self._stream, flush=True)
+        self._write("note", text)
+
+    def _write(self, event: str, text: str, **fields: Any) -> None:
+        if self._quiet:
+            return
+        if self._given is not None:
+            print(text, file=self._given, flush=True)
+        else:
+            log.say(event, text, **fields)
 
     def warn(self, text: str) -> None:
         """A warning on a line of its own."""
