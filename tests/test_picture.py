@@ -42,6 +42,25 @@ def checkerboard() -> NDArray[np.uint8]:
     return codes
 
 
+def test_a_sample_stretches_a_large_image_as_all_of_it_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = np.random.default_rng(3).random((3, 20, 30)).astype(np.float32)
+    image = np.kron(blocks, np.ones((1, 4, 4), np.float32))
+    valid = np.ones(image.shape[1:], bool)
+    valid[:8, :12] = False
+    expected = stretch(image, valid)
+    monkeypatch.setattr("geoseg.picture.SAMPLE_PX", valid.size // 16)
+    np.testing.assert_allclose(stretch(image, valid).astype(int), expected, atol=1)  # percentiles interpolate
+
+
+def test_where_the_sample_holds_nothing_valid_all_pixels_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.random.default_rng(3).random((3, 40, 40)).astype(np.float32)
+    valid = np.zeros((40, 40), bool)
+    valid[1::4, 1::4] = True
+    expected = stretch(image, valid)
+    monkeypatch.setattr("geoseg.picture.SAMPLE_PX", 100)
+    np.testing.assert_array_equal(stretch(image, valid), expected)
+
+
 @pytest.mark.parametrize("shape", [(60, 40), (6, 4), (3000, 2000), (300, 900)])
 def test_the_map_shows_the_legends_colors_and_no_other(shape: tuple[int, int]) -> None:
     rows = np.arange(shape[0]) * 60 // shape[0]

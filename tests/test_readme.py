@@ -136,6 +136,7 @@ def test_the_first_command_segments_the_sample(tmp_path, monkeypatch) -> None:
         "classes.qml",
         "polygons.gpkg",
         "preview.png",
+        "report.html",
         "json",
         "tiles.parquet",
     }

@@ -17,6 +17,8 @@ from rasterio.windows import Window as RasterioWindow
 from geoseg.errors import InputError, InputMissingError
 from geoseg.grid import Grid, Window
 
+_COUNTED_PX = 1 << 21
+
 
 @contextmanager
 def opened_scores(path: Path, grid: Grid) -> Iterator[Callable[[int, int], NDArray[Any]]]:
@@ -32,6 +34,27 @@ def opened_scores(path: Path, grid: Grid) -> Iterator[Callable[[int, int], NDArr
     """
     with opened_layers(path, grid, single=True) as (_, read):
         yield lambda first, last: read(Window(0, first, grid.width, last - first))[0]
+
+
+def score_counts(path: Path, grid: Grid) -> NDArray[np.int64]:
+    """(256,) pixels of a score raster by stored value; 0 is nodata.
+
+    Memory: some 10 bytes for each of `_COUNTED_PX` pixels, at least of a row.
+
+    Args:
+        path: raster on exactly this grid.
+        grid: grid of the class raster.
+
+    Raises:
+        InputMissingError: there is no such file.
+        InputError: it is no confidence raster of this grid, or cannot be read.
+    """
+    rows = max(1, _COUNTED_PX // grid.width)
+    counts = np.zeros(256, np.int64)
+    with opened_scores(path, grid) as read:
+        for row in range(0, grid.height, rows):
+            counts += np.bincount(read(row, min(row + rows, grid.height)).ravel(), minlength=256)
+    return counts
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from geoseg.report.page import render
 from geoseg.report.pictures import AGREE, DIFFER, difference_picture, label_picture
 
 CLASS_COLUMNS = ("pixels", "map_pixels", "users_accuracy", "producers_accuracy", "f1", "iou", "boundary_iou")
+OBJECT_COLUMNS = ("reference", "map", "pq", "sq", "rq")
+DETECTION_COLUMNS = ("precision", "recall", "f1", "tp", "fp", "fn")
 MOST_IN_HEAT_MAP = 40
 """Of more classes the picture shows the most frequent."""
 
@@ -68,6 +70,18 @@ def confusion_csv(report: dict[str, Any]) -> str:
     """The confusion matrix: a row a class of the reference, a column a class of the map."""
     names, counts = list(report["classes"]), report["confusion"]["counts"]
     return _csv([["reference \\ map", *names], *([name, *row] for name, row in zip(names, counts, strict=True))])
+
+
+def objects_csv(report: dict[str, Any]) -> str:
+    """A row a class: panoptic quality, and for things how many objects were found at each threshold of IoU."""
+    figures = report["objects"]
+    columns = [(at, key) for at in figures["objects"] for key in DETECTION_COLUMNS]
+    rows: list[list[Any]] = [["class", "thing", *OBJECT_COLUMNS, *(f"{key}_{at}" for at, key in columns)]]
+    for name, row in figures["classes"].items():
+        found = row.get("objects", {})
+        detected = [found.get(at, {}).get(key) for at, key in columns]
+        rows.append([name, int(row["thing"]), *(row[key] for key in OBJECT_COLUMNS), *detected])
+    return _csv(rows)
 
 
 def _csv(rows: list[list[Any]]) -> str:

@@ -62,8 +62,8 @@ def evaluate(
     Args:
         prediction: class raster, anyone's.
         reference: class raster of any grid and CRS, polygons with a class, or points.
-        output: a folder, for `NAME.accuracy.json`, `.html`, `.classes.csv` and `.confusion.csv`; or a `.json` file,
-            which is all that is written then; None: nothing is written.
+        output: a folder, for `NAME.accuracy.json`, `.html`, `.classes.csv` and `.confusion.csv`, with objects
+            also `.objects.csv`; or a `.json` file, which is all that is written then; None: nothing is written.
         settings: field, legends, area, distances.
         out: whether to overwrite.
         watcher: told about progress.
@@ -82,7 +82,7 @@ def evaluate(
     if output is None:
         found = _found(prediction, reference, settings, watcher, points=points)
         return EvaluateResult(found.report, found.table)
-    names = _Names.of(Path(output), scene_name(prediction), points=points)
+    names = _Names.of(Path(output), scene_name(prediction), points=points, objects=settings.objects)
     inputs = _inputs(prediction, reference, settings, points=points)
     _check_apart([names.folder / name for name in (names.record, *names.others)], inputs)
     with Publication(
@@ -123,6 +123,8 @@ class _Found:
             return accuracy.classes_csv(self.report)
         if name.endswith(".confusion.csv"):
             return accuracy.confusion_csv(self.report)
+        if name.endswith(".objects.csv"):
+            return accuracy.objects_csv(self.report)
         if self.comparison is None:
             return accuracy.points_page(self.table, title)
         tally, scheme = self.comparison.tally, self.comparison.matched.scheme
@@ -167,15 +169,16 @@ class _Names:
     title: str
 
     @classmethod
-    def of(cls, output: Path, name: str, *, points: bool) -> _Names:
+    def of(cls, output: Path, name: str, *, points: bool, objects: bool) -> _Names:
         title = f"Accuracy of {name}"
         suffix = output.suffix.lower()
         if suffix == ".json":
             return cls(output.parent, output.name, (), title)
         if suffix in _NO_FOLDERS:
             raise UsageError(f"-o {output} must be a folder, for JSON, CSV and HTML, or a .json file.")
-        tables = () if points else (f"{name}.accuracy.classes.csv", f"{name}.accuracy.confusion.csv")
-        return cls(output, f"{name}.accuracy.json", (f"{name}.accuracy.html", *tables), title)
+        tables = [] if points else ["classes.csv", "confusion.csv", *["objects.csv"] * objects]
+        others = (f"{name}.accuracy.{what}" for what in ("html", *tables))
+        return cls(output, f"{name}.accuracy.json", tuple(others), title)
 
 
 def _inputs(prediction: Path, reference: Path, settings: EvaluateSettings, *, points: bool) -> list[Path]:

@@ -87,31 +87,7 @@ def _resampling(job: Job) -> dict[str, Any] | None:
 
 def _asset(entry: FileEntry, names: OutputNames) -> ItemFile:
     """File → STAC asset with a key and a title that say what it is."""
-    kind, title, roles = "other", entry.name, ("metadata",)
-    layers = {name: layer for layer, name in names.segmented.scores.items()}
-    if entry.name == names.classes:
-        kind, title, roles = "classes", "Class raster", ("data",)
-    elif entry.name == names.answer:
-        kind, title, roles = "raw", "Class raster before the minimum mapping unit", ("data",)
-    elif entry.name in layers:
-        kind = layers[entry.name]
-        title, roles = _SCORE_TITLES[kind], ("data",)
-    elif entry.name == names.segmented.tiles:
-        kind, title = "tiles", "What each chip read, for --update"
-    elif entry.name in names.polygons:
-        kind, title, roles = f"polygons-{entry.name.rpartition('.')[2]}", "Polygons", ("data",)
-    elif entry.name == names.instances:
-        kind, title, roles = (
-            "instances",
-            "Object of each pixel, 0: none; with the class raster the panoptic pair",
-            ("data",),
-        )
-    elif entry.name == names.zones:
-        kind, title, roles = "zones", "Classes by zone", ("data",)
-    elif entry.name == names.preview:
-        kind, title, roles = "preview", "Image and class map", ("overview",)
-    else:
-        kind = entry.name.partition(".")[2]
+    kind, title, roles = _kind(entry.name, names)
     return ItemFile(
         key=kind,
         href=f"./{entry.name}",
@@ -121,3 +97,36 @@ def _asset(entry: FileEntry, names: OutputNames) -> ItemFile:
         size=entry.size,
         class_raster=entry.name in {names.classes, names.answer},
     )
+
+
+def file_title(name: str, names: OutputNames) -> str:
+    """What one of a run's files is, for people."""
+    beside = {".aux.xml": "Class names and attribute table", ".qml": "Style for QGIS"}
+    beside |= {".shx": "Index of the Shapefile", ".dbf": "Attributes of the Shapefile"}
+    beside |= {".prj": "CRS of the Shapefile", ".cpg": "Encoding of the Shapefile"}
+    if name == names.record:
+        return "STAC item: model, settings, versions, checksums"
+    return next((title for end, title in beside.items() if name.endswith(end)), _kind(name, names)[1])
+
+
+def _kind(name: str, names: OutputNames) -> tuple[str, str, tuple[str, ...]]:
+    """Key, title and roles of a file."""
+    layers = {score: layer for layer, score in names.segmented.scores.items()}
+    if name in layers:
+        return layers[name], _SCORE_TITLES[layers[name]], ("data",)
+    if name in names.polygons:
+        return f"polygons-{name.rpartition('.')[2]}", "Polygons", ("data",)
+    known = {
+        names.segmented.tiles: ("tiles", "What each chip read, for --update", ("metadata",)),
+        names.answer: ("raw", "Class raster before the minimum mapping unit", ("data",)),
+        names.classes: ("classes", "Class raster", ("data",)),  # also the answer where nothing was generalized
+        names.instances: (
+            "instances",
+            "Object of each pixel, 0: none; with the class raster the panoptic pair",
+            ("data",),
+        ),
+        names.zones: ("zones", "Classes by zone", ("data",)),
+        names.preview: ("preview", "Image and class map", ("overview",)),
+        names.report: ("report", "Page for people: map, areas, scores, provenance", ("overview",)),
+    }
+    return known.get(name, (name.partition(".")[2], name, ("metadata",)))

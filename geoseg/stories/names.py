@@ -31,6 +31,8 @@ class RunResult:
     instances: Path | None
     """Numbers of objects where a class is a thing, on the grid of `classes`: with it, the panoptic pair."""
     preview: Path
+    report: Path
+    """Page for people: image under class map, areas, scores, where it comes from."""
     record: Path
     """STAC item; it names every file with its checksum."""
     summary: Summary
@@ -50,6 +52,7 @@ class OutputNames:
     """With a minimum mapping unit, or where objects grow, the class raster that polygons outline, and its sidecars."""
     polygons: list[str]
     preview: str
+    report: str
     record: str
     zones: str | None = None
     """Table of `--zones`."""
@@ -68,6 +71,7 @@ class OutputNames:
             generalized=[path.name for path in class_cog_files(Path(classes))] if with_unit else [],
             polygons=[f"{name}.polygons.{suffix}" for suffix in vector.formats],
             preview=f"{name}.preview.png",
+            report=f"{name}.report.html",
             record=f"{name}.json",
             zones=None if vector.zones is None else f"{name}.zones.csv",
             instances=f"{name}.instances.tif" if things else None,
@@ -96,7 +100,7 @@ class OutputNames:
         tables = [] if self.zones is None else [self.zones]
         objects = [] if self.instances is None else [self.instances]
         rasters = [*self.generalized, *self.segmented.all, *objects]
-        return [*rasters, *self.polygons, *dict.fromkeys(beside), *tables, self.preview]
+        return [*rasters, *self.polygons, *dict.fromkeys(beside), *tables, self.preview, self.report]
 
     def result(
         self,
@@ -119,6 +123,7 @@ class OutputNames:
             zones=None if self.zones is None else folder / self.zones,
             instances=None if self.instances is None else folder / self.instances,
             preview=folder / self.preview,
+            report=folder / self.report,
             record=folder / self.record,
             summary=summary,
             n_polygons=n_polygons,

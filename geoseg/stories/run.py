@@ -1,4 +1,4 @@
-"""The main job: scene → class raster, polygons, preview, STAC item."""
+"""The main job: scene → class raster, polygons, preview, page, STAC item."""
 
 from __future__ import annotations
 
@@ -14,21 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.classes import ClassScheme
-from geoseg.errors import InputError, ModelOutputError
+from geoseg.errors import ModelOutputError
 from geoseg.io.burn import area_on
 from geoseg.io.class_raster import open_class_raster
 from geoseg.io.dissolve import store
 from geoseg.io.failpoint import failpoint
-from geoseg.io.overview import picture_window, small_classes, small_image
 from geoseg.io.polygon_rows import StoredPolygons
-from geoseg.io.posix import disk_errors
 from geoseg.io.publish import Publication
-from geoseg.io.scene import Scene
+from geoseg.io.score_raster import score_counts
 from geoseg.io.table import write_zone_table
 from geoseg.io.vector import about_of, check_path, write_polygons
 from geoseg.log import stage
 from geoseg.model.device import Resolved, machine_key, resolve
-from geoseg.picture import render_preview, stretch
 from geoseg.settings import RunSettings
 from geoseg.stories.class_changes import ClassChange
 from geoseg.stories.earlier import ANSWER, earlier_answer
@@ -37,9 +34,11 @@ from geoseg.stories.item import run_item
 from geoseg.stories.names import OutputNames, RunResult
 from geoseg.stories.objects import objects_of, write_instances
 from geoseg.stories.past import CALL, Call, Past
+from geoseg.stories.pictures import Image, look_at, true_color, write_preview
 from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key
 from geoseg.stories.rasters import write_rasters
 from geoseg.stories.regions import find_regions, layer_name, polygons_of, write_regions
+from geoseg.stories.run_report import Made, write_report
 from geoseg.stories.segment import Summary, announce, as_inputs, recorded_summary, summarize
 from geoseg.stories.stats import asked_zones, table_key, zone_table
 from geoseg.stories.update import finished_pixels, without_contents
@@ -47,9 +46,9 @@ from geoseg.stories.vector_key import check_scored, skipped_codes, thing_codes, 
 from geoseg.stories.watcher import Silent, Watcher
 from geoseg.tiling.cluster import check_schedule
 
-TRUE_COLOR = ("red", "green", "blue")
-PREVIEW_PX = 1024
-Picture = NDArray[np.uint8]
+Outcome = tuple[Summary, StoredPolygons, tuple[ClassChange, ...]]
+"""The summary of the raster that the polygons outline, the polygons, what changed class."""
+Scores = NDArray[np.int64]
 _CHANGED = "geoseg:changed"
 _POLYGONS = "geoseg:polygons"
 
@@ -80,12 +79,12 @@ def run(
     """Segment a scene and vectorize the result.
 
     Writes into `folder`: `NAME.classes.tif` (+ `.aux.xml`, `.qml`), `NAME.polygons.*` in the formats of
-    `settings.vector.formats`, `NAME.preview.png`, the score rasters asked for (`NAME.confidence.tif`,
-    `NAME.ambiguity.tif`, `NAME.probabilities.tif`), with zones `NAME.zones.csv`, with a minimum mapping unit
-    `NAME.raw.tif`, the model's answer before it, with things `NAME.instances.tif`, the number of each pixel's object,
-    `NAME.tiles.parquet`, what each chip read, and last `NAME.json`, a STAC item. NAME is the product's, else the first
-    input's stem. With `overwrite` the model's answer of a finished run is taken from there if only what comes after it
-    is asked for anew; with `update` what changed inputs left as it was.
+    `settings.vector.formats`, `NAME.preview.png`, `NAME.report.html`, the score rasters asked for
+    (`NAME.confidence.tif`, `NAME.ambiguity.tif`, `NAME.probabilities.tif`), with zones `NAME.zones.csv`, with a minimum
+    mapping unit `NAME.raw.tif`, the model's answer before it, with things `NAME.instances.tif`, the number of each
+    pixel's object, `NAME.tiles.parquet`, what each chip read, and last `NAME.json`, a STAC item. NAME is the
+    product's, else the first input's stem. With `overwrite` the model's answer of a finished run is taken from there if
+    only what comes after it is asked for anew; with `update` what changed inputs left as it was.
 
     Args:
         inputs: raster or product, or with `settings.read.together = "stack"` several rasters of one scene.
@@ -129,11 +128,11 @@ def run(
         answer = _segmented(work, folder)
         # Decoding the scene for a picture takes as long as the polygons, and another processor.
         with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
-            picture = pool.submit(_true_color, job.scene)
-            summary, polygons, changed = _vectorized(work, answer)
+            picture, scores = pool.submit(true_color, job.scene), pool.submit(_scores, work)
+            outcome = summary, polygons, changed = _vectorized(work, answer)
         if zones is not None and names.zones is not None:
             write_zone_table(zone_table([work.stage(names.classes)], zones), work.stage(names.zones))
-        _write_preview(work, summary, picture)
+        _write_pages(work, folder, outcome, picture, scores)
         later: dict[str, Any] = {CALL: work.call.to_json()}
         later |= {ANSWER: asdict(answer), _CHANGED: [asdict(change) for change in changed], _POLYGONS: len(polygons)}
         publication.commit(lambda files: run_item(files, job, resolved, settings, names, summary) | later)
@@ -182,11 +181,8 @@ def _recorded(names: OutputNames, folder: Path) -> RunResult:
 
 
 @stage("vectorize")
-def _vectorized(work: _Work, answer: Summary) -> tuple[Summary, StoredPolygons, tuple[ClassChange, ...]]:
+def _vectorized(work: _Work, answer: Summary) -> Outcome:
     """Generalized raster and all formats from one set of polygons.
-
-    Returns:
-        the summary of the raster that the polygons outline, the polygons, what changed class.
 
     Raises:
         ModelOutputError: the polygons do not hold exactly the pixels of that raster.
@@ -240,39 +236,29 @@ def _cut(summary: Summary, area_m2: dict[str, float]) -> Summary:
     return replace(summary, area_m2=areas, outside_m2=summary.outside_m2 + beyond)
 
 
-def _write_preview(work: _Work, summary: Summary, picture: Future[Picture | None]) -> None:
-    job, scheme = work.job, work.job.scheme
-    window = picture_window(job.scene)
-    shown = job.scene.grid.crop(window)
-    codes = small_classes(work.stage(work.names.classes), PREVIEW_PX, window)
-    # The class raster has one code for all of them.
-    reasons = {"outside the AOI": summary.outside_px, "no data": summary.nodata_px, **summary.masked_px}
-    page = render_preview(
-        _left_panel(picture, work.watcher),
-        codes,
-        scheme,
-        nodata=scheme.nodata,
-        metres_per_pixel=shown.gsd_m * shown.width / codes.shape[1],
-        title=job.name,
-        areas_ha={name: area / 1e4 for name, area in summary.area_m2.items()},
-        empty=" / ".join(reason for reason, pixels in reasons.items() if pixels),
+def _scores(work: _Work) -> Scores | None:
+    """(256,) pixels by winning score, where there is a raster of them."""
+    name = work.names.confidence
+    return None if name is None else score_counts(work.stage(name), work.job.scene.grid)
+
+
+def _write_pages(
+    work: _Work, folder: Path, outcome: Outcome, picture: Future[Image | None], scores: Future[Scores | None]
+) -> None:
+    """What people look at first: the preview, and the page that will stand in the folder."""
+    job, names, (summary, polygons, changed) = work.job, work.names, outcome
+    classes = work.stage(names.classes)
+    look = look_at(job, classes, summary, picture, work.watcher)
+    write_preview(work.stage(names.preview), look, job, summary)
+    made = Made(
+        job=job,
+        resolved=work.resolved,
+        settings=work.settings,
+        names=names,
+        summary=summary,
+        polygons=polygons.count_by_class,
+        changed=changed,
+        look=look,
+        scores=scores.result(),
     )
-    place = work.stage(work.names.preview)
-    with disk_errors("preview", place):
-        page.save(place)
-
-
-def _true_color(scene: Scene) -> Picture | None:
-    """The left panel; None without the bands."""
-    if not set(TRUE_COLOR) <= set(scene.names):
-        return None
-    return stretch(*small_image(scene.select(TRUE_COLOR), PREVIEW_PX, picture_window(scene)))
-
-
-def _left_panel(picture: Future[Picture | None], watcher: Watcher) -> Picture | None:
-    """None, too, where the file cannot be read: the map itself is sound."""
-    try:
-        return picture.result()
-    except InputError as error:
-        watcher.warn(f"the preview comes without its true-color panel: {error}")
-        return None
+    write_report(work.stage(names.report), made, classes, folder)

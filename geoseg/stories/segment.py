@@ -148,10 +148,15 @@ def announce(job: Job, watcher: Watcher) -> None:
 
 
 def _describe_model(spec: ModelSpec) -> str:
+    return f"model {spec.name} {spec.version}, {describe_accuracy(spec)}"
+
+
+def describe_accuracy(spec: ModelSpec) -> str:
+    """What its makers measured on data that it was not trained on."""
     held_out = spec.metrics.get("held_out", {})
     accuracy = held_out.get("overall_accuracy")
     seen = "not measured" if accuracy is None else f"{accuracy:.2f}, mean IoU {held_out['mean_iou']:.2f}"
-    return f"model {spec.name} {spec.version}, held-out accuracy {seen}"
+    return f"held-out accuracy {seen}"
 
 
 def summarize(tally: Tally, job: Job) -> Summary:

@@ -176,7 +176,7 @@ def run(given: Options) -> Figures:
     clock.watch(rasters, "write_class_cog", "cog")
     clock.watch(run_story, "_vectorized", "vectorize")
     clock.watch(run_story, "write_polygons", "write")
-    clock.watch(run_story, "_write_preview", "preview")
+    clock.watch(run_story, "_write_pages", "preview")
     out = Path(given["folder"]) / "out"
     shutil.rmtree(out, ignore_errors=True)  # tiles of a benchmark that was stopped would be gone on with
     start, cpu = time.perf_counter(), time.process_time()

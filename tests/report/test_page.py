@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import csv
 import re
-from html.parser import HTMLParser
 from io import BytesIO, StringIO
 from typing import Any
 
 import numpy as np
 import pytest
+from html_kit import Checked
 from jinja2 import UndefinedError
 from PIL import Image
 
@@ -23,36 +23,6 @@ NASTY = '<script>alert("x")</script> & "Wald"'
 SCHEME = ClassScheme(
     (LandClass(1, NASTY, (0, 100, 0)), LandClass(2, "water, 'deep'", (0, 0, 200)), LandClass(9, "Café", (9, 9, 9)))
 )
-VOID = {"meta", "img", "br", "rect", "line", "path"}
-
-
-class Checked(HTMLParser):
-    """Every element is closed in order; tags with their attributes."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attrs for name, attrs in self.seen if name == tag]
 
 
 def row(pixels: int, map_pixels: int, value: float | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import geopandas as gpd
 import numpy as np
 import pytest
 from builders import UTM, write_raster
-from cli_kit import geoseg
+from cli_kit import geoseg, names_in
+from html_kit import Checked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -156,3 +158,30 @@ def test_mutation_components_end_at_bands(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(survey, "unite_over_seams", lambda n, _: unite(n, []))
     found = compare_objects(compare_maps(*paths, asked, Silent()), asked, band_px=6)
     assert found["classes"]["tree"]["reference"] == 4
+
+
+def test_page_and_table_tell_of_objects(prediction, tmp_path) -> None:
+    """One tree is found at any threshold, one up to 2/3; one is missed, and one of the map is false."""
+    truth = polygons(tmp_path / "truth.gpkg", square(1, 0, 3, 2), square(3, 0, 6, 2), square(4, 3, 6, 4))
+    flags = ("--field", "kind", "--map", "tree=tree", "--objects", "--complete", "--iou", "0.5,0.9")
+    done = geoseg("evaluate", prediction, truth, "-o", tmp_path / "out", *flags, "--json", "-q")
+    assert done.code == 0, done.err
+    figures = json.loads(done.out)["objects"]
+    assert [figures["objects"][at]["tp"] for at in ("0.5", "0.9")] == [2, 1]
+    assert {f"scene.accuracy.{end}" for end in ("objects.csv", "html")} < names_in(tmp_path / "out")
+    with (tmp_path / "out" / "scene.accuracy.objects.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["class"]: row for row in csv.DictReader(file)}
+    tree = figures["classes"]["tree"]
+    assert float(rows["tree"]["pq"]) == tree["pq"]
+    assert (rows["tree"]["thing"], rows["ground"]["thing"]) == ("1", "0")
+    for at in ("0.5", "0.9"):
+        assert [int(rows["tree"][f"{key}_{at}"]) for key in ("tp", "fp", "fn")] == [
+            tree["objects"][at][key] for key in ("tp", "fp", "fn")
+        ]
+        assert rows["ground"][f"tp_{at}"] == ""
+    page = (tmp_path / "out" / "scene.accuracy.html").read_text(encoding="utf-8")
+    words = " ".join(" ".join(Checked(page).words).split())
+    assert f"tree (things) 3 3 {tree['pq']:.3f} {tree['sq']:.3f} {tree['rq']:.3f}" in words
+    for at, row in figures["objects"].items():
+        assert f"{at} {row['precision']:.3f} {row['recall']:.3f}" in words
+    assert "Objects of the map: 4-connected components; of the reference: polygons." in words

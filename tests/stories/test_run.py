@@ -57,7 +57,7 @@ def test_files_are_named_as_promised_and_nothing_else_is_left(full) -> None:
     out, done = full
     rasters = {"classes.tif", "classes.tif.aux.xml", "classes.qml", "confidence.tif", "tiles.parquet"}
     vectors = {f"polygons.{s}" for s in (*FORMATS, "shx", "dbf", "prj", "cpg", "qml")}
-    assert names_in(out) == {f"{NAME}.{rest}" for rest in rasters | vectors | {"preview.png", "json"}}
+    assert names_in(out) == {f"{NAME}.{rest}" for rest in rasters | vectors | {"preview.png", "report.html", "json"}}
     result = json.loads(done.out)
     assert result["record"] == str(out / f"{NAME}.json")
     assert [Path(p).suffix[1:] for p in result["polygons"]] == list(FORMATS)

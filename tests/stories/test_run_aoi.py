@@ -80,7 +80,7 @@ def test_a_preview_without_its_image_is_still_a_preview(model, tmp_path, monkeyp
     raw = bytearray(overviews.read_bytes())
     raw[len(raw) // 4 : 3 * len(raw) // 4] = b"\xff" * (3 * len(raw) // 4 - len(raw) // 4)
     overviews.write_bytes(raw)
-    monkeypatch.setattr("geoseg.stories.run.PREVIEW_PX", 128)
+    monkeypatch.setattr("geoseg.stories.pictures.PICTURE_PX", 128)
     done = geoseg("run", scene, "-o", tmp_path / "out", "-m", model, "--scale", "0.0001")
     assert done.code == 0, done.err
     assert "without its true-color panel: scene.tif cannot be decoded for a picture" in done.err
@@ -112,7 +112,7 @@ def test_the_legend_says_why_pixels_have_no_class(model, tmp_path, monkeypatch, 
     where = ["--aoi", aoi(tmp_path / "aoi.gpkg", scene, *part)] if part else []
     said = []
     monkeypatch.setattr(
-        "geoseg.stories.run.render_preview", lambda *a, **k: said.append(k["empty"]) or render_preview(*a, **k)
+        "geoseg.stories.pictures.render_preview", lambda *a, **k: said.append(k["empty"]) or render_preview(*a, **k)
     )
     assert geoseg("run", scene, "-o", tmp_path / "out", "-m", model, *where).code == 0
     assert said == [legend]
