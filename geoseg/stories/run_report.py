@@ -36,6 +36,8 @@ MOST_CHANGES = 20
 _FOLDERS = re.compile(r"[^\s=,]*[/\\](?=[^/\\])")
 _ABOUT_RESULT = ("read", "predict", "vector")
 """Groups of settings on which the result depends."""
+_AS_RESOLVED = {"model", "device", "precision", "backend", "batch_size"}
+"""What was found or chosen in the end counts, and stands with model and software: `auto` and its outcome are alike."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +150,7 @@ def _settings(settings: RunSettings) -> Iterator[tuple[str, str]]:
         usual = type(given)()
         for one in fields(given):
             value = getattr(given, one.name)
-            if value != getattr(usual, one.name):
+            if one.name not in _AS_RESOLVED and value != getattr(usual, one.name):
                 yield one.name.replace("_", " "), _plain(value)
     yield "all others", "as by default"
 

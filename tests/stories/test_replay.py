@@ -163,7 +163,7 @@ def test_relative_paths_begin_where_they_did(piece, model, tmp_path, monkeypatch
         (["--replay", "ITEM", "-o", "NEW", "--each"], 2, "leave --each out"),
         (["--replay", "NEW/none.json", "-o", "NEW"], 66, "does not exist"),
         (["--replay", "THERE/other.json", "-o", "NEW"], 65, "only the item NAME.json of a run"),
-        (["-o", "NEW"], 2, "Missing argument 'INPUTS...'"),
+        (["-o", "NEW"], 2, "no INPUT given"),
     ],
 )
 def test_what_cannot_be_replayed(finished, tmp_path, arguments, code, words) -> None:

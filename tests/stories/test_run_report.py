@@ -80,7 +80,7 @@ def test_provenance_is_told_and_no_folder(made, piece, model) -> None:
     assert rows["CRS"] == ["WGS 84 / UTM zone 18N (EPSG:32618)"]
     assert rows["numbers"][0].startswith("reflectance = DN·0.0001 +0 (file): blue, green, red")
     assert rows["confidence"] == ["yes"]
-    assert rows["model"] == [model.name]
+    assert rows["name"] == ["toy 1"]
     assert "taken 2018-08-15" in text
     named = {str(a["href"]).removeprefix("./") for a in Checked(text).all("a")} - {"#content"}
     assert named == {path.name for path in made.iterdir()} - {"piece.report.html"}
