@@ -6,8 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from geoseg.batch_settings import BatchSettings
     from geoseg.io.compose import open_scene
     from geoseg.io.scene import Scene
+    from geoseg.ledger.scene import BatchScene
+    from geoseg.manifest.read import read_scenes
     from geoseg.settings import (
         OutputSettings,
         PredictSettings,
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
         ScheduleSettings,
         VectorSettings,
     )
+    from geoseg.stories.batch import BatchResult, batch
     from geoseg.stories.evaluate import EvaluateResult, evaluate
     from geoseg.stories.evaluate_settings import EvaluateSettings
     from geoseg.stories.names import RunResult
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BatchResult",
+    "BatchScene",
+    "BatchSettings",
     "EvaluateResult",
     "EvaluateSettings",
     "OutputSettings",
@@ -46,8 +53,10 @@ __all__ = [
     "VectorSettings",
     "VectorizeResult",
     "__version__",
+    "batch",
     "evaluate",
     "open_scene",
+    "read_scenes",
     "run",
     "sample",
     "segment",
@@ -57,6 +66,9 @@ __all__ = [
 ]
 
 _HOME = {
+    "BatchResult": "geoseg.stories.batch",
+    "BatchScene": "geoseg.ledger.scene",
+    "BatchSettings": "geoseg.batch_settings",
     "EvaluateResult": "geoseg.stories.evaluate",
     "EvaluateSettings": "geoseg.stories.evaluate_settings",
     "OutputSettings": "geoseg.settings",
@@ -73,8 +85,10 @@ _HOME = {
     "SuggestResult": "geoseg.stories.suggest",
     "VectorSettings": "geoseg.settings",
     "VectorizeResult": "geoseg.stories.vectorize",
+    "batch": "geoseg.stories.batch",
     "evaluate": "geoseg.stories.evaluate",
     "open_scene": "geoseg.io.compose",
+    "read_scenes": "geoseg.manifest.read",
     "run": "geoseg.stories.run",
     "sample": "geoseg.stories.sample",
     "segment": "geoseg.stories.segment",

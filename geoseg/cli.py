@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg import __version__
+from geoseg.commands.batch import batch
 from geoseg.commands.evaluate import evaluate
 from geoseg.commands.models import models
 from geoseg.commands.sample import sample
@@ -17,7 +18,7 @@ from geoseg.commands.suggest import suggest
 from geoseg.commands.train import train
 from geoseg.commands.vectorize import changed, vectorize
 from geoseg.door import SOME_FAILED_EXIT, Bar, Door, one_line, show
-from geoseg.errors import GeosegError, InputError, UsageError, without_secrets
+from geoseg.errors import GeosegError, InputError, UsageError
 from geoseg.options import (
     COMMON,
     CONFIG,
@@ -168,22 +169,14 @@ def _scenes(inputs: tuple[str, ...], settings: RunSettings) -> list[tuple[list[s
         return [(list(inputs), settings)]
     if settings.output.name is not None:
         raise UsageError("--name names one scene; with --each every scene takes its own file's name.")
-    stems = [_stem(path) for path in inputs]
+    from geoseg.manifest.names import stem_of
+
+    stems = [stem_of(path) for path in inputs]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
         raise UsageError(f"--each: two inputs are called {twice!r}; their results would have one name.")
     one = replace(settings, read=replace(settings.read, together=None))
     return [([path], one) for path in inputs]
-
-
-def _stem(path: str) -> str:
-    """What results are called after this input."""
-    from geoseg.products.tree import product_stem
-
-    path = without_secrets(path)
-    name = Path(path).name
-    product = product_stem(name)
-    return product if product != name or Path(path).is_dir() else Path(name).stem
 
 
 def _plan(inputs: tuple[str, ...], settings: RunSettings, *, as_json: bool, polygons: bool = True) -> None:
@@ -230,6 +223,7 @@ def _report(
     click.echo(f"{count}{'up to date' if up_to_date else 'written'}: {where}")
 
 
+main.add_command(batch)
 main.add_command(evaluate)
 main.add_command(models)
 main.add_command(sample)

@@ -47,7 +47,19 @@ def test_the_doors_helpers_are_light(module: str) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["run"], ["segment"], ["vectorize"], ["evaluate"], ["sample"], ["suggest"], ["info"], ["doctor"], ["train"]],
+    [
+        [],
+        ["run"],
+        ["segment"],
+        ["vectorize"],
+        ["evaluate"],
+        ["sample"],
+        ["suggest"],
+        ["info"],
+        ["doctor"],
+        ["train"],
+        ["batch"],
+    ],
 )
 def test_help_is_light(command: list[str]) -> None:
     done = run_python(

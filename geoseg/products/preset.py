@@ -6,6 +6,7 @@ import os
 import re
 import reprlib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -189,6 +190,12 @@ def all_presets() -> dict[str, Path]:
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
+@lru_cache(maxsize=256)
+def _unchanged(path: Path, mtime_ns: int) -> Preset:  # noqa: ARG001 (the cache's key)
+    """Read once by a process that opens many scenes: all of them take as long as a megapixel does."""
+    return load_preset(path)
+
+
 def find_presets(sensor: str) -> dict[str, Preset]:
     """Presets that `--sensor` allows, by name: all for `auto`, else the named one.
 
@@ -200,7 +207,7 @@ def find_presets(sensor: str) -> dict[str, Preset]:
         return {Path(sensor).stem: load_preset(Path(sensor))}
     known = all_presets()
     if sensor == "auto":
-        return {name: load_preset(path) for name, path in known.items()}
+        return {name: _unchanged(path, path.stat().st_mtime_ns) for name, path in known.items()}
     if sensor not in known:
         raise UsageError(
             f"--sensor {sensor!r} is unknown; use auto, none, {', '.join(sorted(known))}, or a file x.yaml."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import replace
 
 from geoseg import __version__
@@ -17,7 +17,7 @@ from geoseg.io.read import touches_aoi
 from geoseg.io.scratch import retiled
 from geoseg.io.spool import RasterSpool
 from geoseg.io.tiles_table import write_tiles
-from geoseg.model.blocks import give_back_freed_blocks, keep_freed_blocks, stop_keeping_blocks
+from geoseg.model.blocks import give_back_idle_blocks, keep_freed_blocks, stop_keeping_blocks
 from geoseg.model.device import Resolved, visible_gpus
 from geoseg.settings import RunSettings
 from geoseg.stories.prepare import Job
@@ -42,6 +42,7 @@ def write_rasters(
     names: RasterNames,
     watcher: Watcher,
     finished: FinishedPixels | None = None,
+    turn: AbstractContextManager[object] | None = None,
 ) -> Tally:
     """Predict all tiles; write class raster, score rasters and the table of what was read to their staging paths.
 
@@ -55,6 +56,7 @@ def write_rasters(
         names: of the rasters.
         watcher: told about progress.
         finished: whose pixels are taken wherever the chips read what they read then.
+        turn: held while memory is measured and tiles are predicted, where runs of one process share its device.
 
     Raises:
         OutputExistsError: `--tile` asks for other tiles than those of the interrupted run.
@@ -63,10 +65,12 @@ def write_rasters(
     check_archives([*job.scene.paths, *(mask.path for mask in job.scene.masks)])
     plan = resumed_plan(job.plan, publication.tiles, asked=settings.schedule.tile is not None)
     begun = bool(publication.tiles.numbers())
-    job = within_memory(replace(job, plan=plan), resolved, settings, watcher, keep_tiles=begun)
-    plan, scheme, grid = job.plan, job.scheme, job.plan.grid
-    tally, reads = Tally(grid, scheme), SceneReads.of(plan)
     with ExitStack() as stack:
+        device = stack.enter_context(ExitStack())
+        device.enter_context(turn or nullcontext())
+        job = within_memory(replace(job, plan=plan), resolved, settings, watcher, keep_tiles=begun)
+        plan, scheme, grid = job.plan, job.scheme, job.plan.grid
+        tally, reads = Tally(grid, scheme), SceneReads.of(plan)
         place = publication.stage(names.classes)
         codes = stack.enter_context(RasterSpool(place.with_suffix(".spool"), grid, scheme.dtype, scheme.nodata))
         scores = {
@@ -90,6 +94,7 @@ def write_rasters(
         except InputError:  # mended it is another input, to which these tiles would only be in the way
             publication.tiles.clear()
             raise
+        device.close()
         if finished is not None:
             kept, total = finished.reads.unchanged(reads)
             watcher.note(f"update: {kept} of {total} chips are unchanged")
@@ -99,7 +104,7 @@ def write_rasters(
         for name, spool in scores.items():
             bands = scheme.names if name == "probabilities" else [name]
             write_score_cog(spool, publication.stage(names.scores[name]), bands=bands, tags=tags)
-    give_back_freed_blocks()
+    give_back_idle_blocks()
     return tally
 
 
@@ -133,6 +138,7 @@ def _predict(
         job = replace(job, fit=replace(job.fit, scene=scene))
         watcher.start(len(tiles), sum(tile.core.size for tile in tiles))
         gpus = visible_gpus(settings.predict)
+        stack.callback(stop_keeping_blocks)
         work = _work(job, resolved, settings, None if finished is None else finished.reads)
         complete = _completing(finished, job.scheme, stack)
         results = map_tiles(work, tiles, settings.schedule, gpus=gpus, crew=job.crew)
@@ -142,7 +148,6 @@ def _predict(
             take(result)
             watcher.advance(result.map.window.size)
             keep_within(job)
-        stop_keeping_blocks()
 
 
 def _completing(

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ class _Work:
     names: OutputNames
     publication: Publication
     watcher: Watcher
+    turn: AbstractContextManager[object] | None
 
     def stage(self, name: str) -> Path:
         return self.publication.stage(name)
@@ -72,6 +74,7 @@ def run(
     folder: str | Path,
     settings: RunSettings | None = None,
     watcher: Watcher | None = None,
+    turn: AbstractContextManager[object] | None = None,
 ) -> RunResult:
     """Segment a scene and vectorize the result.
 
@@ -88,6 +91,7 @@ def run(
         folder: output folder, made when missing.
         settings: everything else.
         watcher: told about progress.
+        turn: held while the device is at work, by runs of one process that share it.
 
     Raises:
         GeosegError: see `geoseg.errors`; the exit codes of the command line are theirs.
@@ -117,8 +121,8 @@ def run(
         update_by=without_contents if output.update else None,
     ) as publication:
         if publication.up_to_date:
-            return _recorded(names, folder)
-        work = _Work(job, resolved, settings, names, publication, watcher)
+            return replace(_recorded(names, folder), sources=job.sources)
+        work = _Work(job, resolved, settings, names, publication, watcher, turn)
         answer = _segmented(work, folder)
         # Decoding the scene for a picture takes as long as the polygons, and another processor.
         with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
@@ -129,7 +133,7 @@ def run(
         _write_preview(work, summary, picture)
         later = {ANSWER: asdict(answer), _CHANGED: [asdict(change) for change in changed], _POLYGONS: len(polygons)}
         publication.commit(lambda files: run_item(files, job, resolved, settings, names, summary) | later)
-    return names.result(folder, summary, len(polygons), changed)
+    return replace(names.result(folder, summary, len(polygons), changed), sources=job.sources)
 
 
 def _key(job: Job, settings: RunSettings, resolved: Resolved) -> dict[str, Any]:
@@ -152,7 +156,10 @@ def _segmented(work: _Work, folder: Path) -> Summary:
         names, key, finished = work.names.segmented, work.publication.key["segment"], None
         if work.settings.output.update:
             finished = finished_pixels(folder / work.names.record, key, names, work.job.plan, work.watcher)
-        tally = write_rasters(work.job, work.resolved, work.settings, work.publication, names, work.watcher, finished)
+        publication, watcher = work.publication, work.watcher
+        tally = write_rasters(
+            work.job, work.resolved, work.settings, publication, names, watcher, finished, turn=work.turn
+        )
         check_unchanged(work.job, key, work.publication)
         return summarize(tally, work.job)
     for old, new in zip(found.files, work.names.segmented.all, strict=True):
