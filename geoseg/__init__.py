@@ -6,8 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from geoseg.batch_settings import BatchSettings
     from geoseg.io.compose import open_scene
     from geoseg.io.scene import Scene
+    from geoseg.ledger.scene import BatchScene
+    from geoseg.manifest.read import read_scenes
     from geoseg.settings import (
         OutputSettings,
         PredictSettings,
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
         ScheduleSettings,
         VectorSettings,
     )
+    from geoseg.stories.batch import BatchResult, batch
     from geoseg.stories.change import ChangeResult, change
     from geoseg.stories.combine import CombineResult, combine
     from geoseg.stories.evaluate import EvaluateResult, evaluate
@@ -32,6 +36,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BatchResult",
+    "BatchScene",
+    "BatchSettings",
     "ChangeResult",
     "CombineResult",
     "EvaluateResult",
@@ -52,10 +59,12 @@ __all__ = [
     "VectorizeResult",
     "VerifyReport",
     "__version__",
+    "batch",
     "change",
     "combine",
     "evaluate",
     "open_scene",
+    "read_scenes",
     "run",
     "sample",
     "segment",
@@ -66,6 +75,9 @@ __all__ = [
 ]
 
 _HOME = {
+    "BatchResult": "geoseg.stories.batch",
+    "BatchScene": "geoseg.ledger.scene",
+    "BatchSettings": "geoseg.batch_settings",
     "ChangeResult": "geoseg.stories.change",
     "CombineResult": "geoseg.stories.combine",
     "EvaluateResult": "geoseg.stories.evaluate",
@@ -84,11 +96,13 @@ _HOME = {
     "SuggestResult": "geoseg.stories.suggest",
     "VectorSettings": "geoseg.settings",
     "VectorizeResult": "geoseg.stories.vectorize",
+    "batch": "geoseg.stories.batch",
     "VerifyReport": "geoseg.stories.verify",
     "change": "geoseg.stories.change",
     "combine": "geoseg.stories.combine",
     "evaluate": "geoseg.stories.evaluate",
     "open_scene": "geoseg.io.compose",
+    "read_scenes": "geoseg.manifest.read",
     "run": "geoseg.stories.run",
     "sample": "geoseg.stories.sample",
     "segment": "geoseg.stories.segment",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg import __version__
+from geoseg.commands.batch import batch
 from geoseg.commands.change import change
 from geoseg.commands.combine import combine
 from geoseg.commands.evaluate import evaluate
@@ -22,7 +23,7 @@ from geoseg.commands.train import train
 from geoseg.commands.vectorize import changed, vectorize
 from geoseg.commands.verify import verify
 from geoseg.door import SOME_FAILED_EXIT, Bar, Door, one_line, show, tell_error
-from geoseg.errors import GeosegError, InputError, UsageError, without_secrets
+from geoseg.errors import GeosegError, InputError, UsageError
 from geoseg.log import about
 from geoseg.options import (
     COMMON,
@@ -89,7 +90,7 @@ def run(inputs: tuple[str, ...], folder: Path, as_json: bool, quiet: bool, **par
     for scene, one in _scenes(inputs, settings):
         bar = Bar(quiet=quiet)
         try:
-            with about(scene=_stem(scene[0])):
+            with about(scene=_name_of(scene[0])):
                 result = story(scene, folder, one, bar, call.past)
         except GeosegError as error:
             if settings.read.together != "each":
@@ -128,7 +129,7 @@ def segment(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, *
 
     bar = Bar(quiet=quiet)
     try:
-        with about(scene=_stem(inputs[0])):
+        with about(scene=_name_of(inputs[0])):
             result = story(inputs, output, settings, bar)
     finally:
         bar.close()
@@ -183,7 +184,7 @@ def _scenes(inputs: tuple[str, ...], settings: RunSettings) -> list[tuple[list[s
         return [(list(inputs), settings)]
     if settings.output.name is not None:
         raise UsageError("--name names one scene; with --each every scene takes its own file's name.")
-    stems = [_stem(path) for path in inputs]
+    stems = [_name_of(path) for path in inputs]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None)
     if twice is not None:
         raise UsageError(f"--each: two inputs are called {twice!r}; their results would have one name.")
@@ -191,17 +192,10 @@ def _scenes(inputs: tuple[str, ...], settings: RunSettings) -> list[tuple[list[s
     return [([path], one) for path in inputs]
 
 
-def _stem(path: str) -> str:
-    """What results are called after this input."""
-    from geoseg.products.stac_source import is_stac, item_name
-    from geoseg.products.tree import product_stem
+def _name_of(path: str) -> str:
+    from geoseg.manifest.names import stem_of
 
-    if is_stac(path):
-        return item_name(path)
-    path = without_secrets(path)
-    name = Path(path).name
-    product = product_stem(name)
-    return product if product != name or Path(path).is_dir() else Path(name).stem
+    return stem_of(path)
 
 
 def _plan(inputs: tuple[str, ...], settings: RunSettings, *, as_json: bool, polygons: bool = True) -> None:
@@ -248,6 +242,7 @@ def _report(
     click.echo(f"{count}{'up to date' if up_to_date else 'written'}: {where}")
 
 
+main.add_command(batch)
 main.add_command(change)
 main.add_command(combine)
 main.add_command(evaluate)

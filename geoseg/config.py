@@ -23,27 +23,27 @@ def load_settings(path: Path) -> RunSettings:
         InputMissingError: no such file.
         ConfigError: an unknown key or a bad value; the message names file and key.
     """
-    return settings_of(_as_lists(load_yaml(path, "settings")), f"settings {path}")
+    return settings_of(load_yaml(path, "settings"), f"settings {path}")
 
 
-def settings_of(raw: dict[str, Any], source: str) -> RunSettings:
-    """Run settings of plain values in sections, as YAML and STAC items hold them.
+def settings_of(raw: dict[str, Any], what: str) -> RunSettings:
+    """Run settings of such a mapping.
 
     Args:
-        raw: section → name → value.
-        source: what the values come from, for messages.
+        raw: section → key → value.
+        what: what errors begin with.
 
     Raises:
         ConfigError: an unknown key or a bad value.
     """
     try:
-        return TypeAdapter(RunSettings).validate_python(raw)
+        return TypeAdapter(RunSettings).validate_python(_as_lists(raw))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "file"
         own = first.get("ctx", {}).get("error")
         said = str(own) if isinstance(own, UsageError) else f"{first['msg']} (got {_SHORT.repr(first['input'])})."
-        raise ConfigError(f"{source}: {where}: {said}") from error
+        raise ConfigError(f"{what}: {where}: {said}") from error
 
 
 def _as_lists(raw: dict[str, Any]) -> dict[str, Any]:

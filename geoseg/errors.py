@@ -67,6 +67,10 @@ class OutputExistsError(GeosegError, FileExistsError):
     exit_code = 73
 
 
+class OutputLockedError(OutputExistsError):
+    """Another run is at work on the output."""
+
+
 class OutputError(GeosegError, OSError):
     """Writing failed: disk full, or what was written does not read back."""
 

@@ -13,6 +13,7 @@ from geoseg.errors import UsageError
 _SHOWN = 12
 """Known words that a message lists."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]i?b)", re.IGNORECASE)
+_NO_STEM = re.compile(r"[/\\:;!\x00-\x1f]|^\s")
 _UNITS = {f"{p}{b}": k**n for n, p in enumerate("kmgt", 1) for b, k in (("b", 1000), ("ib", 1024))}
 
 
@@ -73,6 +74,14 @@ def bytes_of(text: str) -> int:
 def path(value: Any) -> Path | None:
     """A path, or None."""
     return None if value is None else Path(value)
+
+
+def is_stem(name: str) -> bool:
+    """Whether output files can be called so.
+
+    pyogrio takes ";" and "!" for parts of a URI and would write somewhere else; GDAL drops leading blanks.
+    """
+    return bool(name) and name not in {".", ".."} and _NO_STEM.search(name) is None
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

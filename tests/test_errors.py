@@ -15,6 +15,7 @@ CODES = {
     "MemoryLimitError": (69, RuntimeError),
     "ModelOutputError": (70, RuntimeError),
     "OutputExistsError": (73, FileExistsError),
+    "OutputLockedError": (73, FileExistsError),
     "OutputError": (74, OSError),
     "TemporaryError": (75, RuntimeError),
     "PolicyError": (77, PermissionError),

@@ -37,6 +37,7 @@ ROOMS = (
     Room("geoseg.spelling", 0),
     Room("geoseg.ground", 0, WORDS),
     Room("geoseg.shipped", 0),
+    Room("geoseg.batch_settings", 0),
     Room("geoseg.moment", 0),
     Room("geoseg.legend", 0, WORDS),
     Room("geoseg.things", 0),
@@ -80,6 +81,7 @@ ROOMS = (
     Room("geoseg.lettering", 2, f"{WORDS} PIL"),
     Room("geoseg.stac", 2, f"{WORDS} shapely"),
     Room("geoseg.console", 2, "rich"),
+    Room("geoseg.ledger.*", 2),
     Room("geoseg.report.*", 2, f"{WORDS} PIL jinja2"),
     # 3 stories
     Room("geoseg.stories.*", 3, "numpy"),
@@ -92,6 +94,7 @@ ROOMS = (
     Room("geoseg.comma_lists", 4, "click"),
     Room("geoseg.log_options", 4, "click"),
     Room("geoseg.config", 4, "pydantic"),
+    Room("geoseg.manifest.*", 4, "pydantic"),
     Room("geoseg.__main__", 4),
     Room("geoseg", 4),
 )
@@ -108,6 +111,8 @@ PACKAGES = {
     "geoseg.accuracy",
     "geoseg.commands",
     "geoseg.io",
+    "geoseg.ledger",
+    "geoseg.manifest",
     "geoseg.model",
     "geoseg.polygons",
     "geoseg.products",

@@ -61,6 +61,7 @@ def test_the_doors_helpers_are_light(module: str) -> None:
         ["doctor"],
         ["train"],
         ["verify"],
+        ["batch"],
     ],
 )
 def test_help_is_light(command: list[str]) -> None:

@@ -16,6 +16,7 @@ from geoseg.cli import main
 from geoseg.config import load_settings
 from geoseg.io.legend_file import read_legend_file
 from geoseg.io.record import verify_record
+from geoseg.manifest.read import read_scenes
 from geoseg.model.file import bundled
 from geoseg.products.preset import load_preset
 
@@ -55,6 +56,8 @@ def command_of(call: list[str]) -> tuple[click.Command, list[str]]:
     command: click.Command = main
     words = list(call)
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        if words[0] not in command.commands and hasattr(command, "default"):
+            words.insert(0, command.default)
         found = command.commands.get(words[0])
         assert found is not None, f"no command {words[0]!r} in {sorted(command.commands)}"
         command, words = found, words[1:]
@@ -106,11 +109,13 @@ def test_every_yaml_loads(path) -> None:
     elif path.parent.name == "sensors":
         preset = load_preset(path)
         assert preset.bands or preset.variants
+    elif path.parent.name == "batch":
+        assert read_scenes([str(path)])
     else:
         assert len(read_legend_file(path).scheme)
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/run/*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/[rb]*/*.yaml")), ids=lambda path: path.name)
 def test_calls_in_comments_of_settings_exist(path) -> None:
     comments = [line.removeprefix("#").strip() for line in path.read_text().splitlines() if line.startswith("#")]
     for line in comments:

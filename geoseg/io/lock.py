@@ -20,7 +20,7 @@ from typing import Self
 
 import psutil
 
-from geoseg.errors import OutputExistsError
+from geoseg.errors import OutputExistsError, OutputLockedError
 from geoseg.io import posix
 from geoseg.io.failpoint import failpoint
 
@@ -109,7 +109,7 @@ class OutputLock:
         """Take the lock.
 
         Raises:
-            OutputExistsError: somebody else holds it.
+            OutputLockedError: somebody else holds it.
         """
         content = self.holder.to_bytes()
         break_lock = self._break_lock
@@ -120,7 +120,7 @@ class OutputLock:
                 continue
             holder = Holder.from_bytes(found)
             if not (break_lock or (holder is not None and holder.is_dead())):
-                raise OutputExistsError(self._refusal(holder))
+                raise OutputLockedError(self._refusal(holder))
             if self._take_over(found):
                 _log.warning("took over lock %s from %s", self.path, _name(holder))
                 break

@@ -160,6 +160,16 @@ def disk_errors(what: str, path: Path, needed: int | None = None) -> Iterator[No
         raise OutputError(f"{what} {path}: {error.strerror or error}{_remedy(error, path, needed)}") from error
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether a full disk or quota is at the bottom of an error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _FULL - {errno.EFBIG}:
+            return True
+        cause = cause.__cause__
+    return False
+
+
 def _remedy(error: OSError, path: Path, needed: int | None) -> str:
     size = "" if needed is None else f"; it needs {needed} bytes"
     if error.errno not in _FULL:

@@ -67,6 +67,22 @@ def sample_pixels(scene: Scene) -> NDArray[Any]:
     return pixels
 
 
+def clear_share(scene: Scene) -> float:
+    """Share of the pixels with data that no quality layer masks; 0 where there is no data.
+
+    Seen on a 20 × 20 lattice of windows over the area of interest, which of up to 2560² pixels are all.
+    """
+    frame, clear, data = aoi_window(scene), 0, 0
+    if frame is None:
+        return 0.0
+    for window in even_windows(frame, DENSE):
+        chip = read_chip(scene, window)
+        masked = 0 if chip.masked is None else int((chip.masked != 0).sum())
+        clear += int(chip.valid.sum())
+        data += int(chip.valid.sum()) + masked
+    return clear / data if data else 0.0
+
+
 def aoi_window(scene: Scene) -> Window | None:
     """The pixels around the area of interest, cut to the raster: all without an AOI, None when it lies outside."""
     grid = scene.grid

@@ -40,7 +40,7 @@ def _check(path: Path, outer: tuple[Path, ...]) -> None:
     own = path.resolve()
     if own in outer:
         raise InputError(f"{outer[0]} contains itself through {path}; build it anew (gdalbuildvrt).")
-    for source in _sources(path):
+    for source in sources_of(path):
         if is_remote(source) or source.startswith("/vsicurl"):
             raise InputError(
                 f"{path} has sources on a server ({source}); download them, or give their addresses with --stack."
@@ -53,7 +53,7 @@ def _check(path: Path, outer: tuple[Path, ...]) -> None:
             _check(Path(source), (*outer, own))
 
 
-def _sources(path: Path) -> list[str]:
+def sources_of(path: Path) -> list[str]:
     """Names of the sources, each once; relative ones from the VRT's folder."""
     try:
         root = ET.parse(path).getroot()  # noqa: S314 (expat bounds entities; nothing else is resolved)

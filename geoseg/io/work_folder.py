@@ -19,6 +19,7 @@ from typing import Any
 
 from geoseg.errors import OutputExistsError
 from geoseg.io import posix
+from geoseg.io.lock import OutputLock
 from geoseg.io.record import key_differences, shown
 
 _KEY = "key.json"
@@ -104,3 +105,24 @@ class WorkFolder:
 def _finished(folder: Path) -> bool:
     """True when the folder holds more than drafts."""
     return any(path.suffix != ".part" for path in folder.glob("*"))
+
+
+def drop_work(beside: Path, stem: str) -> int:
+    """Remove all work folders of an output on which no run is at work.
+
+    Args:
+        beside: the output folder.
+        stem: of the output's names.
+
+    Returns:
+        Bytes that are free now.
+
+    Raises:
+        OutputLockedError: a run is at work on it.
+    """
+    prefix, freed = f".{stem}.geoseg", 0
+    with OutputLock(beside / f"{prefix}.lock"):
+        for folder in beside.glob(f"{glob.escape(prefix)}-{'[0-9a-f]' * 12}"):
+            freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            shutil.rmtree(folder)
+    return freed

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import threading
 from collections.abc import Mapping
 
 # Names of glibc's <malloc.h>.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -3, -4, -8
 _LARGE = 32 * 2**20
 _USUAL_MMAP_MAX = 65_536
+_kept = threading.Event()
+"""Set while somebody in this process predicts."""
 
 
 def share_one_arena() -> bool:
@@ -32,6 +35,7 @@ def keep_freed_blocks() -> bool:
     A process-wide setting, for processes that predict on their CPU; results do not depend on it. Variables MALLOC_…
     of the environment win, and other C libraries are left alone.
     """
+    _kept.set()
     return _tuned({_M_ARENA_MAX: 1, _M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1})
 
 
@@ -42,6 +46,7 @@ def stop_keeping_blocks() -> None:
     Kept blocks were seen to take 300 MB more, and a quarter more time, for the polygons of a map of 30 000²; limits of
     4 and 8 MiB to make writing a COG of 8192² five times as slow.
     """
+    _kept.clear()
     _tuned({_M_MMAP_MAX: _USUAL_MMAP_MAX, _M_MMAP_THRESHOLD: _LARGE, _M_TRIM_THRESHOLD: 2 * _LARGE})
     give_back_freed_blocks()
 
@@ -58,6 +63,12 @@ def _tuned(settings: Mapping[int, int]) -> bool:
     if libc is None or any(name.startswith("MALLOC_") for name in os.environ):  # the user's own orders
         return False
     return all(libc.mallopt(*pair) for pair in settings.items())
+
+
+def give_back_idle_blocks() -> None:
+    """The same, unless another run of this process predicts: it would have to touch all its blocks again."""
+    if not _kept.is_set():
+        give_back_freed_blocks()
 
 
 def _glibc() -> ctypes.CDLL | None:

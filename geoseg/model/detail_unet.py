@@ -19,7 +19,7 @@ from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from torch import Tensor, nn
 
 
-class DetailUnet(smp.Unet):
+class DetailUnet(smp.Unet):  # type: ignore[misc] (the library is untyped)
     """`segmentation_models_pytorch.Unet` with that connection.
 
     Args:
@@ -32,6 +32,8 @@ class DetailUnet(smp.Unet):
         decoder_interpolation: as the library means it.
         kwargs: for the usual one.
     """
+
+    decoder: Any
 
     def __init__(
         self,
@@ -68,4 +70,5 @@ class DetailUnet(smp.Unet):
     def forward(self, values: Tensor) -> Tensor:
         """Logits (batch, class, row, col) of (batch, band, row, col)."""
         _, *deeper = self.encoder(values)
-        return self.segmentation_head(self.decoder([values, self.detail(values), *deeper]))
+        logits: Tensor = self.segmentation_head(self.decoder([values, self.detail(values), *deeper]))
+        return logits

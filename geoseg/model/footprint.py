@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -69,6 +70,13 @@ def activation_bytes(spec: ModelSpec, bands: Sequence[str], chip: int, precision
     if spec.architecture.name == ONNX:
         seen = spec.architecture.options.get("activation_bytes", 0)
         return int(UNSEEN * seen * (chip / spec.chip) ** 2)
+    return _counted(spec.to_json(), tuple(bands), chip, precision)
+
+
+@lru_cache(maxsize=16)
+def _counted(spec_json: str, bands: tuple[str, ...], chip: int, precision: str) -> int:
+    """Once for all scenes of a batch: building the network takes a second."""
+    spec = ModelSpec.from_json(spec_json)
     # Built with real numbers: some encoders draw them while they are built, which tensors without pixels cannot answer.
     graph = Graph(build(spec), spec, bands).eval().to(memory_format=torch.channels_last)
     reduced = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)

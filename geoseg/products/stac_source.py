@@ -33,6 +33,11 @@ def is_stac(text: str) -> bool:
     return path.lower().endswith(_SUFFIXES) or _API_ITEM.fullmatch(path) is not None
 
 
+def document_of(text: str) -> str:
+    """Path or address of the document that an INPUT which `is_stac` names, or one of whose items it names."""
+    return _parts(text)[0]
+
+
 def item_name(text: str) -> str:
     """What an INPUT that `is_stac` is called, by the address alone."""
     place, chosen = _parts(text)

@@ -40,6 +40,8 @@ class RunResult:
     changed: tuple[ClassChange, ...] = ()
     """What the minimum mapping unit gave to other classes, largest area first."""
     up_to_date: bool = False
+    sources: tuple[Path, ...] = ()
+    """Every file of this computer that was read."""
 
 
 @dataclass(frozen=True, kw_only=True)

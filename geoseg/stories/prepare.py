@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from geoseg.model.file import ModelRef, find_model
 from geoseg.model.fit import BandSample, check_values, choose_bands, network_gsd, sample
 from geoseg.model.normalize import reflectance
 from geoseg.settings import ReadSettings, RunSettings, ScheduleSettings
+from geoseg.spelling import is_stem
 from geoseg.stories.mosaic_facts import band_rows, mosaic_key
 from geoseg.tiling.crew import Crew
 from geoseg.tiling.plan import TilePlan, plan_tiles
@@ -132,8 +132,7 @@ def _name(paths: Sequence[str], scene: Scene, settings: RunSettings) -> str:
     name = settings.output.name
     if name is None:
         name = scene.scene_id or Path(path_name(paths[0])).stem
-    # pyogrio takes ";" and "!" for parts of a URI and would write somewhere else; GDAL drops leading blanks.
-    if not name or name in {".", ".."} or re.search(r"[/\\:;!\x00-\x1f]|^\s", name):
+    if not is_stem(name):
         raise UsageError(f"output files cannot be called {name!r}…; pass another --name, without / \\ : ; ! in it.")
     return name
 

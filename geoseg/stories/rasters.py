@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import replace
 
 from geoseg import __version__
@@ -18,7 +18,7 @@ from geoseg.io.scratch import retiled
 from geoseg.io.spool import RasterSpool
 from geoseg.io.tiles_table import write_tiles
 from geoseg.log import stage, tell
-from geoseg.model.blocks import give_back_freed_blocks, keep_freed_blocks, stop_keeping_blocks
+from geoseg.model.blocks import give_back_idle_blocks, keep_freed_blocks, stop_keeping_blocks
 from geoseg.model.device import Resolved, visible_gpus
 from geoseg.settings import RunSettings
 from geoseg.stories.prepare import Job
@@ -44,6 +44,7 @@ def write_rasters(
     names: RasterNames,
     watcher: Watcher,
     finished: FinishedPixels | None = None,
+    turn: AbstractContextManager[object] | None = None,
 ) -> Tally:
     """Predict all tiles; write class raster, score rasters and the table of what was read to their staging paths.
 
@@ -57,6 +58,7 @@ def write_rasters(
         names: of the rasters.
         watcher: told about progress.
         finished: whose pixels are taken wherever the chips read what they read then.
+        turn: held while memory is measured and tiles are predicted, where runs of one process share its device.
 
     Raises:
         OutputExistsError: `--tile` asks for other tiles than those of the interrupted run.
@@ -65,10 +67,12 @@ def write_rasters(
     check_archives([*job.scene.paths, *(mask.path for mask in job.scene.all_masks)])
     plan = resumed_plan(job.plan, publication.tiles, asked=settings.schedule.tile is not None)
     begun = bool(publication.tiles.numbers())
-    job = within_memory(replace(job, plan=plan), resolved, settings, watcher, keep_tiles=begun)
-    plan, scheme, grid = job.plan, job.scheme, job.plan.grid
-    tally, reads = Tally(grid, scheme), SceneReads.of(plan)
     with ExitStack() as stack:
+        device = stack.enter_context(ExitStack())
+        device.enter_context(turn or nullcontext())
+        job = within_memory(replace(job, plan=plan), resolved, settings, watcher, keep_tiles=begun)
+        plan, scheme, grid = job.plan, job.scheme, job.plan.grid
+        tally, reads = Tally(grid, scheme), SceneReads.of(plan)
         place = publication.stage(names.classes)
         codes = stack.enter_context(RasterSpool(place.with_suffix(".spool"), grid, scheme.dtype, scheme.nodata))
         scores = {
@@ -92,6 +96,7 @@ def write_rasters(
         except InputError:  # mended it is another input, to which these tiles would only be in the way
             publication.tiles.clear()
             raise
+        device.close()
         if finished is not None:
             kept, total = finished.reads.unchanged(reads)
             watcher.note(f"update: {kept} of {total} chips are unchanged")
@@ -101,7 +106,7 @@ def write_rasters(
         for name, spool in scores.items():
             bands = scheme.names if name == "probabilities" else [name]
             write_score_cog(spool, publication.stage(names.scores[name]), bands=bands, tags=tags)
-    give_back_freed_blocks()
+    give_back_idle_blocks()
     return tally
 
 
@@ -135,6 +140,7 @@ def _predict(
         job = replace(job, fit=replace(job.fit, scene=scene))
         watcher.start(len(tiles), sum(tile.core.size for tile in tiles))
         gpus = visible_gpus(settings.predict)
+        stack.callback(stop_keeping_blocks)
         work = _work(job, resolved, settings, None if finished is None else finished.reads)
         complete = _completing(finished, job.scheme, stack)
         results = map_tiles(work, tiles, settings.schedule, gpus=gpus, crew=job.crew)
@@ -145,7 +151,6 @@ def _predict(
             watcher.advance(result.map.window.size)
             tell("tile", f"tile {result.number} done", tile=result.number, pixels=result.map.window.size)
             keep_within(job)
-        stop_keeping_blocks()
 
 
 def _completing(

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ class _Work:
     publication: Publication
     watcher: Watcher
     call: Call
+    turn: AbstractContextManager[object] | None
 
     def stage(self, name: str) -> Path:
         return self.publication.stage(name)
@@ -75,6 +77,7 @@ def run(
     settings: RunSettings | None = None,
     watcher: Watcher | None = None,
     past: Past | None = None,
+    turn: AbstractContextManager[object] | None = None,
 ) -> RunResult:
     """Segment a scene and vectorize the result.
 
@@ -92,6 +95,7 @@ def run(
         settings: everything else.
         watcher: told about progress.
         past: an earlier run that this one repeats: files carry its time, the watcher is told what differs.
+        turn: held while the device is at work, by runs of one process that share it.
 
     Raises:
         GeosegError: see `geoseg.errors`; the exit codes of the command line are theirs.
@@ -121,10 +125,11 @@ def run(
         update_by=without_contents if output.update else None,
     ) as publication:
         if publication.up_to_date:
-            return _recorded(names, folder)
+            return replace(_recorded(names, folder), sources=job.sources)
         if past is not None:
             past.tell(publication.key, watcher)
-        work = _Work(job, resolved, settings, names, publication, watcher, Call.now(as_inputs(inputs), folder, past))
+        call = Call.now(as_inputs(inputs), folder, past)
+        work = _Work(job, resolved, settings, names, publication, watcher, call, turn)
         answer = _segmented(work, folder)
         # Decoding the scene for a picture takes as long as the polygons, and another processor.
         with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
@@ -136,7 +141,7 @@ def run(
         later: dict[str, Any] = {CALL: work.call.to_json()}
         later |= {ANSWER: asdict(answer), _CHANGED: [asdict(change) for change in changed], _POLYGONS: len(polygons)}
         publication.commit(lambda files: run_item(files, job, resolved, settings, names, summary) | later)
-    return names.result(folder, summary, len(polygons), changed)
+    return replace(names.result(folder, summary, len(polygons), changed), sources=job.sources)
 
 
 def _key(job: Job, settings: RunSettings, resolved: Resolved) -> dict[str, Any]:
@@ -159,7 +164,10 @@ def _segmented(work: _Work, folder: Path) -> Summary:
         names, key, finished = work.names.segmented, work.publication.key["segment"], None
         if work.settings.output.update:
             finished = finished_pixels(folder / work.names.record, key, names, work.job.plan, work.watcher)
-        tally = write_rasters(work.job, work.resolved, work.settings, work.publication, names, work.watcher, finished)
+        publication, watcher = work.publication, work.watcher
+        tally = write_rasters(
+            work.job, work.resolved, work.settings, publication, names, watcher, finished, turn=work.turn
+        )
         check_unchanged(work.job, key, work.publication)
         return summarize(tally, work.job)
     for old, new in zip(found.files, work.names.segmented.all, strict=True):

@@ -27,10 +27,11 @@ from geoseg.report.scene import FactGroup, ScenePage, scene_page
 from geoseg.settings import RunSettings
 from geoseg.stories.class_changes import ClassChange
 from geoseg.stories.item import file_title
+from geoseg.stories.mosaic_facts import describe_radiometry
 from geoseg.stories.names import OutputNames
 from geoseg.stories.pictures import Look
 from geoseg.stories.prepare import Job
-from geoseg.stories.segment import Summary, describe_accuracy, describe_radiometry
+from geoseg.stories.segment import Summary, describe_accuracy
 
 MOST_CHANGES = 20
 _FOLDERS = re.compile(r"[^\s=,]*[/\\](?=[^/\\])")

@@ -1,0 +1,1 @@
+"""Lists of scenes, in whatever form people keep them: one module a form, all of them give entries."""
