@@ -19,7 +19,7 @@ from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from torch import Tensor, nn
 
 
-class DetailUnet(smp.Unet):  # type: ignore[misc] (the library is untyped)
+class DetailUnet(smp.Unet):  # type: ignore[misc]
     """`segmentation_models_pytorch.Unet` with that connection.
 
     Args:
