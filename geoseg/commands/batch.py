@@ -29,6 +29,7 @@ from geoseg.options import (
 if TYPE_CHECKING:
     from geoseg.ledger.scene import BatchScene
     from geoseg.stories.batch import BatchResult
+    from geoseg.stories.merge import MergeResult
 
 MOST_ROWS = 100
 """Finished scenes that the table names."""
@@ -69,6 +70,11 @@ UNATTENDED = (
         help="A process on another computer that is silent for so long loses its scene.",
     ),
     click.option("--metrics", type=click.Path(path_type=Path), help="For Prometheus.  [default: metrics.prom in -o]"),
+    click.option(
+        "--merge",
+        type=click.Path(path_type=Path),
+        help="Also write the polygons of all finished scenes into this one file, once none is left to do.",
+    ),
     click.option("--dry-run", is_flag=True, help="List the scenes and what would be done with each; write nothing."),
 )
 
@@ -132,9 +138,12 @@ def batch_run(sources: tuple[str, ...], folder: Path, as_json: bool, quiet: bool
     bar = Bar(quiet=quiet, label="batch")
     try:
         result = story(scenes, folder, settings, bar)
+        merged = None if params["merge"] is None else _merged(folder, params["merge"], bar)
     finally:
         bar.close()
-    show(result.to_json, lambda: [*_lines(result), f"written: {folder / 'report.html'}"], as_json=as_json)
+    layer = {} if merged is None else {"merged": asdict(merged)}
+    written = [*_merged_line(merged), f"written: {folder / 'report.html'}"]
+    show(lambda: result.to_json() | layer, lambda: [*_lines(result), *written], as_json=as_json)
     raise SystemExit(result.exit_code)
 
 
@@ -191,6 +200,22 @@ def _scenes(sources: tuple[str, ...], folder: Path, params: dict[str, Any]) -> t
         min_clear=None if share is None else parse_share(share),
         results=folder,
     )
+
+
+def _merged(folder: Path, output: Path, bar: Bar) -> MergeResult | None:
+    from geoseg.stories.batch import merged
+
+    found = merged(folder, output)
+    if found is None:
+        bar.warn(f"{output} is not written: scenes are still to be done, or none is finished")
+    return found
+
+
+def _merged_line(found: MergeResult | None) -> list[str]:
+    if found is None:
+        return []
+    how = "up to date" if found.up_to_date else "written"
+    return [f"{found.n_polygons} polygons of {found.n_scenes} scenes, {how}: {found.paths[0]}"]
 
 
 def _lines(result: BatchResult) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geoseg.batch_settings import BatchSettings
 from geoseg.errors import GeosegError, TemporaryError, UsageError
@@ -15,9 +15,13 @@ from geoseg.ledger.row import SETTLED, Row
 from geoseg.ledger.scene import BatchScene, shard_of
 from geoseg.ledger.status_file import write_status
 from geoseg.ledger.store import Ledger
+from geoseg.settings import OutputSettings
 from geoseg.spelling import nearest
 from geoseg.stories.batch_report import write_report
 from geoseg.stories.watcher import Silent, Watcher
+
+if TYPE_CHECKING:
+    from geoseg.stories.merge import MergeResult
 
 SOME_FAILED = 3
 
@@ -148,6 +152,25 @@ def status(folder: str | Path) -> BatchResult:
     ledger = Ledger(Path(folder))
     ledger.check()
     return BatchResult(folder=Path(folder), rows=tuple(ledger.rows().values()))
+
+
+def merged(folder: str | Path, output: str | Path) -> MergeResult | None:
+    """One layer with the polygons of all finished scenes; see `geoseg.stories.merge.merge`. An older one is replaced.
+
+    Returns:
+        None when a scene that is listed, whatever the shard, is not settled, or none is done.
+
+    Raises:
+        InputMissingError: no batch was run in the folder.
+        GeosegError: the scenes do not go together, or writing failed.
+    """
+    rows = [row for row in status(folder).rows if row.listed]
+    done = [Path(folder, row.facts["record"]) for row in rows if row.state == "done"]
+    if not done or any(row.state not in SETTLED for row in rows):
+        return None
+    from geoseg.stories.merge import merge
+
+    return merge(done, output, OutputSettings(overwrite=True))
 
 
 def retry(folder: str | Path, names: Sequence[str] = ()) -> list[str]:

@@ -22,6 +22,7 @@ from geoseg.io.record import verify_record
 from geoseg.ledger.scene import BatchScene
 from geoseg.ledger.store import Ledger
 from geoseg.stories import lanes
+from geoseg.stories.batch import merged
 from geoseg.stories.batch_scene import Made
 
 WEBP = b"RIFF"
@@ -90,6 +91,14 @@ def all_states(folder: Path) -> dict[str, object]:
     return {str(path): states(path) for path in (folder, *filter(Path.is_dir, folder.iterdir()))}
 
 
+def test_nothing_is_merged_before_the_last_scene_is_settled(tmp_path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.create()
+    ledger.enlist(["a"])
+    assert merged(tmp_path, tmp_path / "all.gpkg") is None
+    assert names_in(tmp_path) == {"state.sqlite"}
+
+
 def test_a_night(call, incoming, sample, tmp_path) -> None:
     """Good scenes are made, a broken one is told, a rerun does nothing, and after mending and `retry` all is well."""
     out = tmp_path / "out"
@@ -105,6 +114,15 @@ def test_a_night(call, incoming, sample, tmp_path) -> None:
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/webp;base64,") == 2
     assert 'href="a/a.polygons.gpkg"' in page
+
+    layer = tmp_path / "all.fgb"
+    again = geoseg(*call, "--merge", layer)
+    assert again.code == 3, again.err
+    table = gpd.read_file(layer)
+    own = {name: len(gpd.read_file(out / name / f"{name}.polygons.gpkg")) for name in "ab"}
+    assert table["scene_id"].value_counts().to_dict() == own
+    assert f"{len(table)} polygons of 2 scenes, written: {layer}" in again.out.splitlines()
+    assert f"2 scenes, up to date: {layer}" in geoseg(*call, "--merge", layer).out
 
     before = all_states(out)
     words = [str(word) for word in call]
