@@ -27,7 +27,7 @@ def plain(piece, model, tmp_path_factory) -> Path:
 def no_tiles(monkeypatch) -> None:
     """From here on no tile may be computed."""
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **_more: object) -> None:
         raise AssertionError("tiles are computed again")
 
     monkeypatch.setattr(story, "write_rasters", fail)
