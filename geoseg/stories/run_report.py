@@ -92,7 +92,7 @@ def write_report(place: Path, made: Made, classes: Path, folder: Path) -> None:
         changes=[(one.before, one.after, one.area_m2 / 1e4) for one in made.changed[:MOST_CHANGES]],
         accuracy=accuracy,
         accuracy_file=page_of_it,
-        model_accuracy=f"Of {spec.name} {spec.version}: {describe_accuracy(spec)}.",
+        model_accuracy=f"Of {spec.name} {spec.version}: {describe_accuracy(spec, job.fit.absent)}.",
         classes_file=names.classes,
         facts=(
             FactGroup("Input", tuple(_input(job))),

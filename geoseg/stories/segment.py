@@ -140,23 +140,30 @@ def as_inputs(inputs: str | Path | Sequence[str | Path]) -> list[str | Path]:
 
 def announce(job: Job, watcher: Watcher) -> None:
     """Say, before the work, what was understood: what was applied to the numbers, what was assumed."""
-    for text in (_describe_model(job.model.spec), *describe_radiometry(job.scene), *job.scene.remarks):
+    for text in (_describe_model(job.model.spec, job.fit.absent), *describe_radiometry(job.scene), *job.scene.remarks):
         watcher.note(text)
     tell_understood(job)
     for text in job.fit.warnings:
         watcher.warn(text)
 
 
-def _describe_model(spec: ModelSpec) -> str:
-    return f"model {spec.name} {spec.version}, {describe_accuracy(spec)}"
+def _describe_model(spec: ModelSpec, absent: Sequence[str]) -> str:
+    return f"model {spec.name} {spec.version}, {describe_accuracy(spec, absent)}"
 
 
-def describe_accuracy(spec: ModelSpec) -> str:
-    """What its makers measured on data that it was not trained on."""
-    held_out = spec.metrics.get("held_out", {})
+def describe_accuracy(spec: ModelSpec, absent: Sequence[str] = ()) -> str:
+    """What its makers measured on data that it was not trained on.
+
+    Args:
+        spec: of the model.
+        absent: optional bands that an image lacks: where that was measured, too, it is what counts.
+    """
+    without = spec.metrics.get("_".join(["held_out_without", *absent])) if absent else None
+    held_out = without or spec.metrics.get("held_out", {})
     accuracy = held_out.get("overall_accuracy")
     seen = "not measured" if accuracy is None else f"{accuracy:.2f}, mean IoU {held_out['mean_iou']:.2f}"
-    return f"held-out accuracy {seen}"
+    missing = f"without {', '.join(absent)} " if without else ""
+    return f"held-out accuracy {missing}{seen}"
 
 
 def summarize(tally: Tally, job: Job) -> Summary:

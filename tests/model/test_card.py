@@ -11,7 +11,8 @@ from geoseg.model.card import model_card
 from geoseg.model.file import bundled, read_spec
 from geoseg.model.spec import Architecture, Band
 
-PAGE = (Path(__file__).parents[2] / "geoseg" / "model" / "bundled" / "README.md").read_text(encoding="utf-8")
+PAGES = (Path(__file__).parents[2] / "geoseg" / "model" / "bundled" / "README.md").read_text(encoding="utf-8")
+PAGE = next(part for part in PAGES.split("\n## ") if part.startswith("landcover "))
 
 
 def table(text):

@@ -67,7 +67,7 @@ def differ(network, lean, values, trim):
     return ((answer - expected).abs().max() / expected.abs().max()).item()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     name=st.sampled_from(sorted(NETWORKS)),
     sides=st.tuples(st.integers(1, 5), st.integers(1, 5)),

@@ -253,6 +253,7 @@ def test_the_list_tells_what_may_be_done_with_each(forward: Path, home: Path, pu
     assert NAME not in json.loads(done.out)["to_pull"]
     assert {name: row.get("commercial_use") for name, row in rows.items()} == {
         "bound": "unknown",
+        "vegetation-aerial": "yes",
         "broken": None,
         "closed": "no",
         "dynamicworld": "yes",

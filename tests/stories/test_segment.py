@@ -15,6 +15,8 @@ from cli_kit import codes_of, geoseg, names_in, polygons_in, reflectance_model, 
 
 from geoseg.io import read as read_module
 from geoseg.io.record import verify_record
+from geoseg.model.file import bundled, read_spec
+from geoseg.stories.segment import describe_accuracy
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +188,11 @@ def test_the_output_is_never_the_input(tmp_path) -> None:
         done = geoseg("segment", scene, "-o", scene, "-m", tmp_path / "m.safetensors", *extra)
         assert (done.code, "scene.tif" in done.last) == (73, True)
     assert scene.read_bytes() == before
+
+
+def test_the_accuracy_told_is_that_without_the_bands_that_are_missing() -> None:
+    spec = read_spec(bundled()["vegetation-aerial"])
+    with_all, without = (spec.metrics[key]["overall_accuracy"] for key in ("held_out", "held_out_without_nir"))
+    assert describe_accuracy(spec).startswith(f"held-out accuracy {with_all:.2f}, mean IoU 0.94")
+    assert describe_accuracy(spec, ("nir",)).startswith(f"held-out accuracy without nir {without:.2f}, mean IoU 0.87")
+    assert describe_accuracy(spec, ("blue",)) == describe_accuracy(spec)  # nobody has measured that

@@ -21,7 +21,7 @@ from geoseg.training.recipe import read_recipe
 from geoseg.training.score import confusion, figures, predict
 from geoseg.training.task import Task
 
-LANDCOVER = Path(__file__).parents[2] / "configs" / "train" / "landcover.yaml"
+RECIPES = Path(__file__).parents[2] / "configs" / "train"
 
 
 @pytest.fixture(scope="module")
@@ -180,19 +180,21 @@ def test_absent_device_is_an_error(tmp_path: Path) -> None:
         train(write_recipe(tmp_path, content), tmp_path / "tiny.safetensors")
 
 
-def test_bundled_model_has_the_figures_it_claims() -> None:
+@pytest.mark.parametrize(
+    ("name", "optional"), [("landcover", ("swir16", "swir22")), ("vegetation-aerial", ("nir",))], ids=str
+)
+def test_bundled_model_has_the_figures_it_claims(name: str, optional: tuple[str, ...]) -> None:
     """The held-out chips, predicted by the file in the package, give its own card."""
-    plan = read_recipe(LANDCOVER)
+    plan = read_recipe(RECIPES / f"{name}.yaml")
     if not plan.data.index.exists():
         pytest.skip(f"training chips are not here: {plan.data.index.parent}")
-    model = find_model("landcover")
+    model = find_model(name)
     network = build(model.spec)
     network.load_state_dict(load_tensors(model.path))
     held_out = load_chips(plan).split("val")
     claimed = model.spec.metrics
-    optional = frozenset({"swir16", "swir22"})
-    for without, key in ((frozenset(), "held_out"), (optional, "held_out_without_swir16_swir22")):
-        logits = predict(forward_of(network), held_out, model.spec.bands, without=without)
+    for without, key in (((), "held_out"), (optional, "_".join(["held_out_without", *optional]))):
+        logits = predict(forward_of(network), held_out, model.spec.bands, without=frozenset(without))
         found = figures(confusion(logits, held_out.labels, held_out.valid), model.spec.classes)
         # Other machines round other pixels: figures agree to a tenth of a percent.
         assert found["overall_accuracy"] == pytest.approx(claimed[key]["overall_accuracy"], abs=1e-3)
