@@ -253,13 +253,14 @@ def test_the_list_tells_what_may_be_done_with_each(forward: Path, home: Path, pu
     assert NAME not in json.loads(done.out)["to_pull"]
     assert {name: row.get("commercial_use") for name, row in rows.items()} == {
         "bound": "unknown",
-        "vegetation-aerial": "yes",
         "broken": None,
         "closed": "no",
         "dynamicworld": "yes",
         "landcover": "yes",
+        "vegetation-aerial": "yes",
     }
-    assert {name: row["where"] for name, row in rows.items()} == dict.fromkeys(rows, "cache") | {"landcover": "bundled"}
+    places = dict.fromkeys(rows, "cache") | dict.fromkeys(bundled(), "bundled")
+    assert {name: row["where"] for name, row in rows.items()} == places
     assert rows["bound"]["commercial_use_because"] == "trained on Spots, CC BY-NC 4.0"
     assert "not a safetensors file" in rows["broken"]["error"]
     lines = geoseg("models", "list").out.splitlines()
