@@ -135,12 +135,9 @@ def run(
         with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
             picture, scores = pool.submit(true_color, job.scene), pool.submit(_scores, work)
             outcome = summary, polygons, changed = _vectorized(work, answer)
-            # Encoding pictures has a processor of its own, too, while formats are written by one thread each.
-            pages = pool.submit(_write_pages, work, folder, outcome, picture, scores)
-            _write_formats(work, polygons)
-            pages.result()
         if zones is not None and names.zones is not None:
             write_zone_table(zone_table([work.stage(names.classes)], zones), work.stage(names.zones))
+        _write_pages(work, folder, outcome, picture, scores)
         later: dict[str, Any] = {CALL: work.call.to_json()}
         later |= {ANSWER: asdict(answer), _CHANGED: [asdict(change) for change in changed], _POLYGONS: len(polygons)}
         publication.commit(lambda files: run_item(files, job, resolved, settings, names, summary) | later)
@@ -193,7 +190,7 @@ def _recorded(names: OutputNames, folder: Path) -> RunResult:
 
 @stage("vectorize")
 def _vectorized(work: _Work, answer: Summary) -> Outcome:
-    """Generalized raster, objects, and the one set of polygons that all formats are written from.
+    """Generalized raster and all formats from one set of polygons.
 
     Raises:
         ModelOutputError: the polygons do not hold exactly the pixels of that raster.
@@ -216,6 +213,9 @@ def _vectorized(work: _Work, answer: Summary) -> Outcome:
         polygons = store(tables, scratch, dissolve=vector.dissolve)
     skipped = skipped_codes(raster.scheme, vector.skip_classes)
     _check_pixels(polygons, summary, raster.scheme, skipped, exact=area is None)
+    about = about_of(raster.tags)
+    for name in names.polygons:
+        write_polygons(polygons, work.stage(name), layer=layer_name(raster), about=about, written=work.call.written)
     if area is not None:
         made = [c.name for c in raster.scheme.classes if c.code not in skipped]
         summary = _cut(summary, {name: polygons.area_m2_by_class[name] for name in made})
@@ -223,14 +223,6 @@ def _vectorized(work: _Work, answer: Summary) -> Outcome:
         # The same ground, to the last digit that the tables of the polygons show.
         summary = replace(summary, area_m2=polygons.area_m2_by_class)
     return summary, polygons, regions.changed
-
-
-@stage("write polygons")
-def _write_formats(work: _Work, polygons: StoredPolygons) -> None:
-    raster = open_class_raster(work.stage(work.names.answer))
-    layer, about = layer_name(raster), about_of(raster.tags)
-    for name in work.names.polygons:
-        write_polygons(polygons, work.stage(name), layer=layer, about=about, written=work.call.written)
 
 
 def _check_pixels(

@@ -197,11 +197,10 @@ def run(given: Options) -> Figures:
         "segment_s": segment,
         "forward_s": forward / slots,
         "cog_s": spent["cog"],
-        "vectorize_s": spent["vectorize"] + spent["write"],
+        "vectorize_s": spent["vectorize"],
         "write_polygons_s": spent["write"],
         "preview_s": spent["preview"],
-        # Pictures are made beside the polygons' writing: what that does not hide is part of the rest.
-        "rest_s": wall - spent["predict"] - spent["cog"] - spent["vectorize"] - spent["write"],
+        "rest_s": wall - spent["predict"] - spent["cog"] - spent["vectorize"] - spent["preview"],
         "polygons": result.n_polygons,
         "mpx": mpx,
     }
