@@ -6,13 +6,15 @@ GDAL call may take minutes; so a thread that the signal wakes at once ends the p
 asked twice. What is on the disk is safe at any moment (law 8).
 
 While something is imported the interrupt is held: C++ modules that are just initialized (triton's was seen) answer an
-exception with `abort()`.
+exception with `abort()`. And where Python swallows what is raised, in finalizers (`distributed`'s were seen) and callbacks
+of the garbage collector, it is raised once more right after.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from types import FrameType, TracebackType
@@ -24,7 +26,7 @@ from geoseg.log import error_line
 GRACE_S = 8.0
 """For unwinding; schedulers kill after 10 to 90 s."""
 _HOLD_S = 0.05
-"""How often to see whether an import has ended."""
+"""How often to see whether an import has ended, or an interrupt was swallowed."""
 _ECHO_S = 0.3
 """`timeout` sends its signal to the process and then to its whole group: that is one request."""
 
@@ -54,11 +56,13 @@ class Interrupts:
         self._before = {number: signal.getsignal(number) for number in STOPS}
         self._ours = {number for number, before in self._before.items() if before is not signal.SIG_IGN}
         self._wakeup = Wakeup()
+        self._hook = sys.unraisablehook
 
     def __enter__(self) -> Self:
         """Begin to listen."""
         for number in self._ours:
             signal.signal(number, self._ask)
+        sys.unraisablehook = self._swallowed
         self._other = signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._watch, name="signals", daemon=True).start()
         return self
@@ -69,6 +73,7 @@ class Interrupts:
         """Restore what was; once asked to stop, the clock runs on until the process has ended."""
         if self.asked:
             return
+        sys.unraisablehook = self._hook
         signal.set_wakeup_fd(self._other)
         for number in self._ours:
             signal.signal(number, self._before[number])
@@ -88,6 +93,13 @@ class Interrupts:
         if not self._held:
             self._raised = True
             raise KeyboardInterrupt
+
+    def _swallowed(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """Python tells what it has to ignore; here anything that is raised would be ignored, too."""
+        if self._raised and issubclass(unraisable.exc_type, KeyboardInterrupt):
+            self._raised, self._held = False, True
+        else:
+            self._hook(unraisable)
 
     def _watch(self) -> None:
         """In a thread: hears signals while the main thread is deep in a library; repeats one that is held."""
@@ -117,8 +129,7 @@ class Interrupts:
         """How long to listen before looking around; None: for ever."""
         if first is None:
             return None
-        left = max(first + GRACE_S - time.monotonic(), 1e-3)
-        return left if self._raised else min(left, _HOLD_S)
+        return min(max(first + GRACE_S - time.monotonic(), 1e-3), _HOLD_S)
 
     def _end(self, number: signal.Signals) -> NoReturn:
         code, text = _words(number)

@@ -102,6 +102,22 @@ def test_an_import_is_not_interrupted(tmp_path) -> None:
     assert out.splitlines() == ["imported", "unwinding", "terminated; run the same command again."]
 
 
+def test_what_a_finalizer_swallows_is_raised_again(tmp_path) -> None:
+    """Mutation: without the hook this hangs, since nothing is told to the program any more."""
+    (tmp_path / "finalized.py").write_text(
+        "import os, signal\n"
+        "class Final:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        while True:\n"
+        "            pass\n"
+    )
+    child = started(deep=f"sys.path.insert(0, {str(tmp_path)!r}); import finalized; finalized.Final(); {FOREVER}")
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (143, "")
+    assert out.splitlines() == ["unwinding", "terminated; run the same command again."]
+
+
 def test_an_import_without_end_is_ended_by_the_second_signal(tmp_path) -> None:
     (tmp_path / "endless_module.py").write_text("print('importing', flush=True)\nwhile True:\n    pass\n")
     child = started(deep=f"sys.path.insert(0, {str(tmp_path)!r}); import endless_module")
