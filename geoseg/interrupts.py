@@ -6,8 +6,8 @@ GDAL call may take minutes; so a thread that the signal wakes at once ends the p
 asked twice. What is on the disk is safe at any moment (law 8).
 
 While something is imported the interrupt is held: C++ modules that are just initialized (triton's was seen) answer an
-exception with `abort()`. And where Python swallows what is raised, in finalizers (`distributed`'s were seen) and callbacks
-of the garbage collector, it is raised once more right after.
+exception with `abort()`. And where Python swallows what is raised, in finalizers (`distributed`'s were seen) and in
+callbacks of the garbage collector, it is raised once more right after.
 """
 
 from __future__ import annotations
