@@ -73,7 +73,7 @@ def main() -> None:
 @with_options(CONFIG, REPLAY, READING, STAC, MODEL, LEGEND, RUNNING, MEMORY, FORMATS)
 @with_options(VECTOR, ZONES, NAME, UPDATE, OUTPUT, DRY_RUN, COMMON)
 def run(inputs: tuple[str, ...], folder: Path, as_json: bool, quiet: bool, **params: Any) -> None:
-    """Scene → class raster, polygons, preview, STAC item.
+    """Scene → class raster, polygons, preview, report page, STAC item.
 
     INPUT is a raster that GDAL reads, or a product: a Sentinel-2 .SAFE folder or zip, a Landsat folder or tar, an HLS
     folder, a folder of one file a band, a STAC item. Several need --stack or --each.

@@ -1,9 +1,9 @@
 """A U-Net that also sees single pixels: a skip connection at the full resolution of the image.
 
-The deepest skip of the usual one (Ronneberger et al. 2015, as `segmentation_models_pytorch` builds it) that reaches its
-answer has half the image's resolution, since encoders begin with a stride of two: what tells one pixel from the next is
-lost. Here the last decoder block gets, beside the enlarged map, what a small perceptron says of every pixel by itself,
-as a per-pixel classifier would.
+The last skip connection of the usual one (Ronneberger et al. 2015, as `segmentation_models_pytorch` builds it) has half
+the image's resolution, since encoders begin with a stride of two: what tells one pixel from the next is lost. Here the
+last decoder block gets, beside the enlarged map, what a small perceptron says of every pixel by itself, as a per-pixel
+classifier would.
 
     image ──┬── perceptron (1 × 1) ─────────────────────────┐ detail
             └── encoder ½ ── ¼ ── … ── decoder … ¼ ── ½ ── last block ── head
