@@ -33,6 +33,7 @@ from geoseg.io.record import (
     verify_record,
     with_record,
 )
+from geoseg.io.seal import Seals
 from geoseg.io.sidecars import STYLE, remove_stale_sidecars
 from geoseg.io.tile_file import TileFolder
 from geoseg.io.work_folder import WorkFolder
@@ -89,6 +90,7 @@ class Publication:
         self._lock = OutputLock(out_dir / f"{prefix}.lock", break_lock)
         self._work = WorkFolder(out_dir, prefix, self.key, tiles_key)
         self._staged = self._work.staged
+        self._seals = Seals(self._staged)
         self._unfinished = out_dir / f"{prefix}.unfinished"
         self._cleanup = ExitStack()
 
@@ -110,6 +112,7 @@ class Publication:
                 if self._stands():  # another run may have finished while we looked
                     return self
                 stack.callback(self._close_work)
+                stack.callback(self._seals.close)
                 self._work.open(restart=self._restart)
                 failpoint("plan")
                 self._cleanup = stack.pop_all()
@@ -141,6 +144,10 @@ class Publication:
             raise ValueError(f"{name!r} is not among the announced outputs {list(self._names)}.")
         return self._staged / name
 
+    def finished(self, name: str) -> None:
+        """A staged file is complete: its way to the disk and its checksum need not wait for the others."""
+        self._seals.begin(name)
+
     def commit(self, make_record: Callable[[dict[str, FileEntry]], Mapping[str, Any]]) -> None:
         """Publish all staged files, then the record.
 
@@ -154,7 +161,7 @@ class Publication:
             ValueError: staged and announced files differ.
         """
         with posix.disk_errors("publishing into", self._folder):
-            entries = self._seal()
+            entries = self._seals.of_all(self._names)
             document = with_record(make_record(entries), self.key, entries)
             draft = self.work / "record"
             draft.write_bytes(sealed(document).encode())
@@ -249,17 +256,6 @@ class Publication:
                 self._unfinished.unlink(missing_ok=True)
         except OutputExistsError:
             _log.debug("left %s to the run that holds its lock", self._folder)
-
-    def _seal(self) -> dict[str, FileEntry]:
-        """Sync and measure the staged files."""
-        found = sorted(path.name for path in self._staged.iterdir())
-        if found != sorted(self._names):
-            raise ValueError(f"staged files {found} are not the announced outputs {sorted(self._names)}.")
-        entries = {}
-        for name in self._names:
-            posix.sync_file(self._staged / name)
-            entries[name] = FileEntry.of(self._staged / name)
-        return entries
 
     def _withdraw_old(self) -> None:
         """Remove the old record, then the files that only it described.

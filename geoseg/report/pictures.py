@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geoseg.classes import ClassScheme, Color
+from geoseg.picture import PNG_LEVEL
 
 AGREE: Color = (203, 213, 222)
 DIFFER: Color = (213, 94, 0)
@@ -89,7 +90,7 @@ def indexed_picture(codes: NDArray[Any], groups: Sequence[Sequence[int]], colors
         page = Image.frombytes("P", shape[::-1], shown.tobytes())
         page.putpalette(bytes(part for color in colors for part in color))
         file = BytesIO()
-        page.save(file, "PNG", transparency=bytes([255] * len(groups)))
+        page.save(file, "PNG", transparency=bytes([255] * len(groups)), compress_level=PNG_LEVEL)
         return file.getvalue()
 
     return _fitting(encoded, index.shape)
@@ -98,14 +99,21 @@ def indexed_picture(codes: NDArray[Any], groups: Sequence[Sequence[int]], colors
 def _group_index(codes: NDArray[Any], groups: Sequence[Sequence[int]]) -> NDArray[np.uint8]:
     """Number of the group of each code."""
     group_of = {code: number for number, group in enumerate(groups) for code in group}
-    known = np.array(sorted(group_of), np.int64)
-    numbers = np.array([group_of[code] for code in known.tolist()], np.uint8)
-    place = np.minimum(np.searchsorted(known, codes), len(known) - 1)
-    strange = known[place] != codes
+    small = codes.dtype == np.uint8  # then each code is searched once, not each pixel
+    index = _searched(np.arange(256), group_of)[codes] if small else _searched(codes, group_of)
+    strange = index < 0
     if strange.any():
         raise ValueError(f"code {codes[strange].flat[0]} is in no group.")
-    index: NDArray[np.uint8] = numbers[place]
-    return index
+    found: NDArray[np.uint8] = index.astype(np.uint8)
+    return found
+
+
+def _searched(codes: NDArray[Any], group_of: Mapping[int, int]) -> NDArray[np.int16]:
+    """Number of the group of each code, −1 of those in none."""
+    known = np.array(sorted(group_of), np.int64)
+    numbers = np.array([group_of[code] for code in known.tolist()], np.int16)
+    place = np.minimum(np.searchsorted(known, codes), len(known) - 1)
+    return np.where(known[place] == codes, numbers[place], np.int16(-1))
 
 
 def _fitting(encoded: Callable[[tuple[int, int]], bytes], shape: tuple[int, ...]) -> Picture:

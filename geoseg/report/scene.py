@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.classes import ClassScheme, Color
+from geoseg.picture import code_counts
 from geoseg.report.page import render, script
 from geoseg.report.pictures import indexed_picture, photo_picture
 
@@ -162,7 +163,7 @@ def _rows(page: ScenePage) -> list[dict[str, Any]]:
 def _entries(page: ScenePage, shares: Mapping[str, float]) -> list[_Entry]:
     """Classes by area, the rest of them in one, and what has no class where there is such."""
     by_name = {c.name: c for c in page.scheme.classes}
-    seen = {int(code) for code in np.unique(page.codes)}
+    seen = code_counts(page.codes)
     # An AOI may cut off all of a class but the pixels that it touches.
     ranked = [by_name[name] for name in (*page.ranked, *(n for n in page.absent if by_name[n].code in seen))]
     own, rest = ranked[:MOST_SWITCHES], ranked[MOST_SWITCHES:]

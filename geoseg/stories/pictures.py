@@ -14,7 +14,7 @@ from geoseg.errors import InputError
 from geoseg.io.overview import picture_window, small_classes, small_image
 from geoseg.io.posix import disk_errors
 from geoseg.io.scene import Scene
-from geoseg.picture import render_preview, stretch
+from geoseg.picture import PNG_LEVEL, render_preview, stretch
 from geoseg.stories.prepare import Job
 from geoseg.stories.segment import Summary
 from geoseg.stories.watcher import Watcher
@@ -93,4 +93,4 @@ def write_preview(place: Path, look: Look, job: Job, summary: Summary) -> None:
         empty=look.empty,
     )
     with disk_errors("preview", place):
-        page.save(place)
+        page.save(place, compress_level=PNG_LEVEL)

@@ -216,6 +216,7 @@ def _vectorized(work: _Work, answer: Summary) -> Outcome:
     about = about_of(raster.tags)
     for name in names.polygons:
         write_polygons(polygons, work.stage(name), layer=layer_name(raster), about=about, written=work.call.written)
+        work.publication.finished(name)
     if area is not None:
         made = [c.name for c in raster.scheme.classes if c.code not in skipped]
         summary = _cut(summary, {name: polygons.area_m2_by_class[name] for name in made})

@@ -224,6 +224,28 @@ def test_staged_files_must_be_those_announced(tmp_path) -> None:
             Publication(tmp_path, RECORD, {}, names=names)
 
 
+def test_files_finished_early_are_measured_like_the_others(tmp_path) -> None:
+    with Publication(tmp_path, RECORD, {}, names=["a", "b"]) as publication:
+        for name in ("a", "b"):
+            publication.stage(name).write_text(name)
+        publication.finished("a")
+        publication.commit(lambda entries: {"files": sorted(entries)})
+    _, files = recorded(read_record(tmp_path / RECORD))
+    assert files == {name: FileEntry.of(tmp_path / name) for name in ("a", "b")}
+    assert verify_record(tmp_path / RECORD) == []
+
+
+def test_a_finished_file_is_not_written_to_again(tmp_path) -> None:
+    """Its checksum would be of other bytes."""
+    with Publication(tmp_path, RECORD, {}, names=["a"]) as publication:
+        publication.stage("a").write_text("early")
+        publication.finished("a")
+        publication.stage("a").write_text("later")
+        os.utime(publication.stage("a"), ns=(1, 1))  # clocks may be coarse
+        with pytest.raises(ValueError, match="was written to after it was finished"):
+            publication.commit(lambda _: {})
+
+
 def test_stale_sidecars_go_and_announced_ones_stay(tmp_path) -> None:
     """Old overviews, masks and SQLite journals beside a new file would be believed (F4, F5)."""
     stale = ["c.tif.ovr", "c.tif.msk", "c.tfw", "c.wld", "p.gpkg-journal", "p.gpkg-wal", "p.gpkg-shm"]

@@ -148,9 +148,9 @@ def test_the_pictures_are_the_image_and_the_map() -> None:
 
 
 @given(
-    st.lists(st.lists(st.integers(0, 70_000), min_size=1, max_size=4), min_size=1, max_size=256).filter(
-        lambda groups: len({code for group in groups for code in group}) == sum(map(len, groups))
-    ),
+    st.lists(
+        st.lists(st.integers(0, 255) | st.integers(0, 70_000), min_size=1, max_size=4), min_size=1, max_size=256
+    ).filter(lambda groups: len({code for group in groups for code in group}) == sum(map(len, groups))),
     arrays.array_shapes(min_dims=2, max_dims=2, max_side=9),
     st.randoms(use_true_random=False),
 )
@@ -163,9 +163,10 @@ def assert_indexed(groups, shape, random) -> None:
     numbers = np.array([random.randrange(len(groups)) for _ in range(shape[0] * shape[1])]).reshape(shape)
     codes = np.array([random.choice(groups[n]) for n in numbers.ravel()], np.int32).reshape(shape)
     colors = [(n, 255 - n, n // 2) for n in range(len(groups))]
-    page = opened(indexed_picture(codes, groups, colors).address)
-    np.testing.assert_array_equal(np.asarray(page), numbers)
-    np.testing.assert_array_equal(np.asarray(page.convert("RGBA").convert("RGB")), np.array(colors)[numbers])
+    for dtype in (np.int32, np.uint8) if codes.max() < 256 else (np.int32,):
+        page = opened(indexed_picture(codes.astype(dtype), groups, colors).address)
+        np.testing.assert_array_equal(np.asarray(page), numbers)
+        np.testing.assert_array_equal(np.asarray(page.convert("RGBA").convert("RGB")), np.array(colors)[numbers])
 
 
 def test_mutation_a_palette_in_the_order_of_codes_turns_it_red(monkeypatch) -> None:
@@ -179,8 +180,9 @@ def test_mutation_a_palette_in_the_order_of_codes_turns_it_red(monkeypatch) -> N
 
 
 def test_a_code_of_no_group_is_no_silence() -> None:
-    with pytest.raises(ValueError, match="code 5 is in no group"):
-        indexed_picture(np.array([[1, 5]]), [[1], [9]], [(0, 0, 0)] * 2)
+    for dtype in (np.int32, np.uint8):
+        with pytest.raises(ValueError, match="code 5 is in no group"):
+            indexed_picture(np.array([[1, 5]], dtype), [[1], [9]], [(0, 0, 0)] * 2)
     with pytest.raises(ValueError, match="257 groups"):
         indexed_picture(np.zeros((2, 2)), [[n] for n in range(257)], [(0, 0, 0)] * 257)
 
