@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -68,7 +68,13 @@ class ClassRaster:
         return Recoding(self.code_of, self.nodata, self.scheme.dtype)
 
 
-def open_class_raster(path: Path, *, assume_crs: str | None = None, legend: Legend | None = None) -> ClassRaster:
+def open_class_raster(
+    path: Path,
+    *,
+    assume_crs: str | None = None,
+    legend: Legend | None = None,
+    occurring: Collection[int] | None = None,
+) -> ClassRaster:
     """Find out what a class raster holds. Reads all pixels once, in bands of bounded memory.
 
     The classes come from geoseg's tag, else from the attribute table, category names or numbered tags, with the
@@ -78,6 +84,7 @@ def open_class_raster(path: Path, *, assume_crs: str | None = None, legend: Lege
         path: a raster with one band of whole numbers 0…2³¹ - 2 (also stored as float); 65535 is none in uint16.
         assume_crs: CRS for a file that carries none.
         legend: renames and merges the classes that occur; those that the file only lists need no place in it.
+        occurring: the values in it, from whoever has just written it: then no pixel is read.
 
     Raises:
         InputMissingError: no such file, or no permission.
@@ -90,13 +97,13 @@ def open_class_raster(path: Path, *, assume_crs: str | None = None, legend: Lege
         check_budget(str(path), dataset)
         grid, _ = place(str(path), dataset, assume_crs)
         nodata, tags = dataset.nodata, dataset.tags()
-        values = _values_found(path, dataset, grid)
+        values = _values_found(path, dataset, grid) if occurring is None else sorted(occurring)
         scheme = _scheme(path, dataset, values)
         code_of = {code: code for code in scheme.codes}
         if legend is not None:
             scheme, code_of = _translated(scheme, values, legend)
-        occurring = frozenset(code_of[value] for value in values)
-        return ClassRaster(path, grid, scheme, code_of, nodata, dataset.dtypes[0], tags, occurring)
+        found = frozenset(code_of[value] for value in values)
+        return ClassRaster(path, grid, scheme, code_of, nodata, dataset.dtypes[0], tags, found)
 
 
 def scene_name(raster: Path) -> str:

@@ -7,6 +7,8 @@ import math
 import re
 import warnings
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -32,6 +34,7 @@ LATTICE = 5
 DENSE = 20
 """Windows along a side in a second look, when the first met no valid pixel."""
 SIDE = 128
+READERS = 4
 _WHOLE = 8 * 2**20
 _PIECES = 256
 _PIECE = 16 * 2**10
@@ -59,8 +62,10 @@ def sample_pixels(scene: Scene) -> NDArray[Any]:
         places_asked = _diagonal(frame, places) if tall else even_windows(frame, places)
         places_asked += _middles(scene.mosaic, frame, places)
         windows = [w for w in places_asked if w not in seen and touches_aoi(scene, w)]
-        chips = (read_chip(scene, window) for window in windows)
-        pixels = np.concatenate([pixels, *(chip.data[:, chip.valid] for chip in chips)], axis=1)
+        # What is decoded as a whole for a window is large, too.
+        with ThreadPoolExecutor(1 if tall else READERS) as pool:
+            chips = pool.map(partial(read_chip, scene), windows)
+            pixels = np.concatenate([pixels, *(chip.data[:, chip.valid] for chip in chips)], axis=1)
         if pixels.size:
             break
         seen = windows

@@ -147,7 +147,7 @@ class Totals:
             area_m2=np.asarray(np.bincount(index, weights=polygons.area_m2, minlength=n), np.float64),
             n_rings=len(polygons.ring_starts) - 1,
             n_vertices=len(polygons.xy),
-            bounds=np.append(polygons.xy.min(axis=0, initial=np.inf), polygons.xy.max(axis=0, initial=-np.inf)),
+            bounds=_bounds(polygons.xy),
         )
 
     @classmethod
@@ -162,3 +162,9 @@ class Totals:
             n_vertices=sum(part.n_vertices for part in parts),
             bounds=np.append(bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)),
         )
+
+
+def _bounds(xy: Floats) -> Floats:
+    """(4,) left, bottom, right, top of (vertex, 2); by column, since NumPy takes 25 times as long along axis 0."""
+    columns = xy[:, 0], xy[:, 1]
+    return np.array([c.min(initial=np.inf) for c in columns] + [c.max(initial=-np.inf) for c in columns])

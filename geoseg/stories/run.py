@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from geoseg.classes import ClassScheme
 from geoseg.errors import ModelOutputError
 from geoseg.io.burn import area_on
-from geoseg.io.class_raster import open_class_raster
+from geoseg.io.class_raster import ClassRaster, open_class_raster
 from geoseg.io.dissolve import store
 from geoseg.io.failpoint import failpoint
 from geoseg.io.polygon_rows import StoredPolygons
@@ -35,7 +35,7 @@ from geoseg.stories.item import run_item
 from geoseg.stories.names import OutputNames, RunResult
 from geoseg.stories.objects import objects_of, write_instances
 from geoseg.stories.past import CALL, Call, Past
-from geoseg.stories.pictures import Image, look_at, true_color, write_preview
+from geoseg.stories.pictures import look_at, write_preview
 from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key
 from geoseg.stories.rasters import write_rasters
 from geoseg.stories.regions import find_regions, layer_name, polygons_of, write_regions
@@ -66,6 +66,7 @@ class _Work:
     watcher: Watcher
     call: Call
     turn: AbstractContextManager[object] | None
+    folder: Path
 
     def stage(self, name: str) -> Path:
         return self.publication.stage(name)
@@ -129,15 +130,11 @@ def run(
         if past is not None:
             past.tell(publication.key, watcher)
         call = Call.now(as_inputs(inputs), folder, past)
-        work = _Work(job, resolved, settings, names, publication, watcher, call, turn)
-        answer = _segmented(work, folder)
-        # Decoding the scene for a picture takes as long as the polygons, and another processor.
-        with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
-            picture, scores = pool.submit(true_color, job.scene), pool.submit(_scores, work)
-            outcome = summary, polygons, changed = _vectorized(work, answer)
+        work = _Work(job, resolved, settings, names, publication, watcher, call, turn, folder)
+        answer = _segmented(work)
+        summary, polygons, changed = _vectorized(work, answer)
         if zones is not None and names.zones is not None:
             write_zone_table(zone_table([work.stage(names.classes)], zones), work.stage(names.zones))
-        _write_pages(work, folder, outcome, picture, scores)
         later: dict[str, Any] = {CALL: work.call.to_json()}
         later |= {ANSWER: asdict(answer), _CHANGED: [asdict(change) for change in changed], _POLYGONS: len(polygons)}
         publication.commit(lambda files: run_item(files, job, resolved, settings, names, summary) | later)
@@ -153,17 +150,17 @@ def _key(job: Job, settings: RunSettings, resolved: Resolved) -> dict[str, Any]:
     }
 
 
-def _segmented(work: _Work, folder: Path) -> Summary:
+def _segmented(work: _Work) -> Summary:
     """The model's answer, staged: an earlier run's if it answered the same question, else a new one."""
     announce(work.job, work.watcher)
     unit = work.job.model.spec.default_mmu
     if unit is not None and not work.names.generalized:
         work.watcher.note(f"the model's makers suggest --mmu {unit}; none is applied")
-    found = earlier_answer(folder / work.names.record, work.publication.key["segment"])
+    found = earlier_answer(work.folder / work.names.record, work.publication.key["segment"])
     if found is None:
         names, key, finished = work.names.segmented, work.publication.key["segment"], None
         if work.settings.output.update:
-            finished = finished_pixels(folder / work.names.record, key, names, work.job.plan, work.watcher)
+            finished = finished_pixels(work.folder / work.names.record, key, names, work.job.plan, work.watcher)
         publication, watcher = work.publication, work.watcher
         tally = write_rasters(
             work.job, work.resolved, work.settings, publication, names, watcher, finished, turn=work.turn
@@ -190,13 +187,29 @@ def _recorded(names: OutputNames, folder: Path) -> RunResult:
 
 @stage("vectorize")
 def _vectorized(work: _Work, answer: Summary) -> Outcome:
-    """Generalized raster and all formats from one set of polygons.
+    """Generalized raster, all formats from one set of polygons, and the pages about them.
 
     Raises:
         ModelOutputError: the polygons do not hold exactly the pixels of that raster.
     """
+    codes = [c.code for c in work.job.scheme.classes if answer.pixels[c.name]]
+    raster = open_class_raster(work.stage(work.names.answer), occurring=codes)
+    outcome = _outlined(work, raster, answer)
+    about = about_of(raster.tags)
+    # Writing leaves a processor idle, and decoding the scene for its picture takes as long.
+    with ThreadPoolExecutor(1, thread_name_prefix="pages") as pool:
+        pages = pool.submit(_write_pages, work, outcome)
+        for name in work.names.polygons:
+            place = work.stage(name)
+            write_polygons(outcome[1], place, layer=layer_name(raster), about=about, written=work.call.written)
+            work.publication.finished(name)
+        pages.result()
+    return outcome
+
+
+def _outlined(work: _Work, raster: ClassRaster, answer: Summary) -> Outcome:
+    """Rasters after the model's answer, and the polygons, not yet in any format."""
     names, vector, aoi_wkb = work.names, work.settings.vector, work.job.scene.aoi_wkb
-    raster = open_class_raster(work.stage(names.answer))
     confidence = None if names.confidence is None else work.stage(names.confidence)
     area = None if aoi_wkb is None else area_on(aoi_wkb, raster.grid)
     limit = work.settings.schedule.max_memory
@@ -213,10 +226,6 @@ def _vectorized(work: _Work, answer: Summary) -> Outcome:
         polygons = store(tables, scratch, dissolve=vector.dissolve)
     skipped = skipped_codes(raster.scheme, vector.skip_classes)
     _check_pixels(polygons, summary, raster.scheme, skipped, exact=area is None)
-    about = about_of(raster.tags)
-    for name in names.polygons:
-        write_polygons(polygons, work.stage(name), layer=layer_name(raster), about=about, written=work.call.written)
-        work.publication.finished(name)
     if area is not None:
         made = [c.name for c in raster.scheme.classes if c.code not in skipped]
         summary = _cut(summary, {name: polygons.area_m2_by_class[name] for name in made})
@@ -251,13 +260,11 @@ def _scores(work: _Work) -> Scores | None:
     return None if name is None else score_counts(work.stage(name), work.job.scene.grid)
 
 
-def _write_pages(
-    work: _Work, folder: Path, outcome: Outcome, picture: Future[Image | None], scores: Future[Scores | None]
-) -> None:
+def _write_pages(work: _Work, outcome: Outcome) -> None:
     """What people look at first: the preview, and the page that will stand in the folder."""
     job, names, (summary, polygons, changed) = work.job, work.names, outcome
     classes = work.stage(names.classes)
-    look = look_at(job, classes, summary, picture, work.watcher)
+    look = look_at(job, classes, summary, work.watcher)
     write_preview(work.stage(names.preview), look, job, summary)
     made = Made(
         job=job,
@@ -268,6 +275,6 @@ def _write_pages(
         polygons=polygons.count_by_class,
         changed=changed,
         look=look,
-        scores=scores.result(),
+        scores=_scores(work),
     )
-    write_report(work.stage(names.report), made, classes, folder)
+    write_report(work.stage(names.report), made, classes, work.folder)
