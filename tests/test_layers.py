@@ -34,6 +34,7 @@ ROOMS = (
     Room("geoseg.classes", 0, WORDS),
     Room("geoseg.arrays", 0, WORDS),
     Room("geoseg.settings", 0, WORDS),
+    Room("geoseg.object_settings", 0),
     Room("geoseg.spelling", 0),
     Room("geoseg.ground", 0, WORDS),
     Room("geoseg.shipped", 0),
