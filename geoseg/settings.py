@@ -280,3 +280,9 @@ class RunSettings(Strict):
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     vector: VectorSettings = field(default_factory=VectorSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The score layers asked for, and those that objects are made by, in the order of `SCORE_LAYERS`."""
+        needed = {"probabilities"} if self.vector.needs_probabilities else set()
+        return tuple(name for name in SCORE_LAYERS if name in {*self.predict.layers, *needed})

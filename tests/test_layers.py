@@ -94,6 +94,7 @@ ROOMS = (
     Room("geoseg.options", 4, "click"),
     Room("geoseg.comma_lists", 4, "click"),
     Room("geoseg.log_options", 4, "click"),
+    Room("geoseg.object_options", 4, "click"),
     Room("geoseg.config", 4, "pydantic"),
     Room("geoseg.manifest.*", 4, "pydantic"),
     Room("geoseg.__main__", 4),

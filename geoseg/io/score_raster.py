@@ -36,6 +36,28 @@ def opened_scores(path: Path, grid: Grid) -> Iterator[Callable[[int, int], NDArr
         yield lambda first, last: read(Window(0, first, grid.width, last - first))[0]
 
 
+@contextmanager
+def opened_class_scores(path: Path, grid: Grid, name: str) -> Iterator[Callable[[int, int], NDArray[Any]]]:
+    """A function that gives one class's scores (row, col; uint8, 255 = 1.0) of rows first … last - 1, for one thread.
+
+    Args:
+        path: raster of all classes' scores on exactly this grid, a band each, called as the classes are.
+        grid: grid of the class raster.
+        name: of the class.
+
+    Raises:
+        InputMissingError: there is no such file.
+        InputError: it is no such raster, or has no band of this name; the function raises it when rows cannot be read.
+    """
+    with opened_layers(path, grid) as (names, read):
+        if name not in names:
+            raise InputError(
+                f"{path} has no band {name!r}, but {', '.join(map(str, names))}: name the model's own class."
+            )
+        layer = names.index(name)
+        yield lambda first, last: read(Window(0, first, grid.width, last - first))[layer]
+
+
 def score_counts(path: Path, grid: Grid) -> NDArray[np.int64]:
     """(256,) pixels of a score raster by stored value; 0 is nodata.
 

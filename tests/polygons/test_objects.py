@@ -66,8 +66,8 @@ def landcover(codes: Codes, band_rows: int | None, unit: int = 0) -> Landcover:
 
 def finished(cover: Landcover, cells: Cells, written: NDArray[np.int32], scores: Codes) -> Divided:
     read = cells.reader(rows_of(written))
-    found = survey_cells(cover, cells, read, read_scores=rows_of(scores))
-    ids = np.append(instance_ids(found.components, THINGS), 0)
+    found, objects = survey_cells(cover, cells, read, read_scores=rows_of(scores))
+    ids = np.append(instance_ids(objects), 0)
     painted = np.concatenate([painted[1:, 1:-1] for _, painted in found.painted_bands(read)])
     return Divided(ids[painted].astype(np.int32), found, read(0, len(written)))
 
@@ -344,5 +344,5 @@ def test_mutation_a_tie_goes_to_the_object_met_first(monkeypatch: pytest.MonkeyP
     codes = text_codes("33133 11011 33133")
     assert grown(codes, 1).instances[1, 2] == 1
     broken = interpreted(outgrow, min=lambda *both: both[1])
-    monkeypatch.setattr(outgrow, "_grow", broken["_grow"])
+    monkeypatch.setattr(outgrow, "grow", broken["grow"])
     assert grown(codes, 1).instances[1, 2] != 1
