@@ -24,10 +24,13 @@ OBJECTS = (
         "--split-depth", "vector__split_depth", metavar="PX|M", help="What divides two maxima: 1px; scores: 0.05."
     ),
     click.option(
+        "--split-apart", "vector__split_apart", metavar="PX|M", help="scores:CLASS: peaks are farther apart than 5px."
+    ),
+    click.option(
         "--split-smooth",
         "vector__split_smooth",
         metavar="PX|M",
-        help="scores:CLASS: how far the score is smoothed: 3px.",
+        help="scores:CLASS: how far the score is smoothed: 2px.",
     ),
     click.option("--split-score", "vector__split_score", help="scores:CLASS: least smoothed score of a peak: 0.3."),
 )

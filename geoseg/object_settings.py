@@ -21,8 +21,10 @@ class ObjectSettings(Strict):
     """Reach of that method, `16px` or `10m`; None: its own."""
     split_depth: str | None = None
     """What divides two maxima, `1px` or `0.6m`, with scores `0.05`; None: the method's own."""
+    split_apart: str | None = None
+    """scores:CLASS: within this distance of a peak, `5px` or `3m`, there is no other; None: 5px."""
     split_smooth: str | None = None
-    """scores:CLASS: half the width of the kernel that smooths the score, `3px` or `2m`; None: 3px."""
+    """scores:CLASS: half the width of the kernel that smooths the score, `2px` or `1m`; None: 2px."""
     split_score: str | None = None
     """scores:CLASS: least smoothed score of a peak, 0 to 1; None: 0.3."""
 
@@ -36,6 +38,7 @@ class ObjectSettings(Strict):
         return {
             "--split-radius": self.split_radius,
             "--split-depth": self.split_depth,
+            "--split-apart": self.split_apart,
             "--split-smooth": self.split_smooth,
             "--split-score": self.split_score,
         }

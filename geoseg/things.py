@@ -32,16 +32,16 @@ _METHODS: dict[tuple[str, bool], Method] = {
 }
 """First word of `--split`, and whether it names a class."""
 _OWN = {
-    "--split-radius": {"watershed": "64px", "scores": "2px", "boundary": "8px", "peaks": "7px"},
+    "--split-radius": {"watershed": "64px", "scores": "2px", "boundary": "8px", "peaks": "10px"},
     "--split-depth": {"watershed": "1px", "scores": "0.05"},
-    "--split-smooth": {"peaks": "3px"},
+    "--split-apart": {"peaks": "5px"},
+    "--split-smooth": {"peaks": "2px"},
     "--split-score": {"peaks": "0.3"},
 }
 """What says more about `--split`, for the methods that it can be said of, with their defaults."""
-_LARGEST_PX = {"watershed": 512, "scores": 32, "boundary": 512, "peaks": 128}
-"""Beyond 32 pixels sums of scores would not fit 31 bits; the stretches that peaks are looked for in are larger by two
-radii on both sides."""
-_SMOOTHEST_PX = 32
+_LARGEST_PX = {"watershed": 512, "scores": 32, "boundary": 512, "peaks": 256}
+_FARTHEST_PX, _SMOOTHEST_PX = 128, 32
+"""Beyond 32 pixels sums of scores would not fit 31 bits."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,14 @@ class Split:
     named: str = ""
     """boundary: the class between objects; peaks: the class whose score has them; by name or code. Else empty."""
     radius: Length | None = None
-    """watershed: distances count up to here; scores: half the width of the smoothing kernel; boundary: how far an
-    object grows; peaks: the same, and how far apart they are at least."""
+    """watershed: distances count up to here; scores: half the width of the smoothing kernel; boundary and
+    peaks: how far an object grows."""
     depth: Length | None = None
     """watershed: maxima whose saddle is less than this below the lower one are one object."""
     depth_score: float = 0.0
     """scores: the same as a part of 1."""
+    apart: Length | None = None
+    """peaks: within this distance of one there is no other."""
     smooth: Length | None = None
     """peaks: half the width of the smoothing kernel."""
     least_score: float = 0.0
@@ -89,6 +91,14 @@ class Split:
         if self.radius is None:
             return 0
         return max(1, self._whole("--split-radius", self.radius, gsd_m, _LARGEST_PX[self.method]))
+
+    def apart_px(self, gsd_m: float) -> int:
+        """How far peaks are apart in whole pixels, at least one.
+
+        Raises:
+            UsageError: it is larger than the method can take.
+        """
+        return 0 if self.apart is None else max(1, self._whole("--split-apart", self.apart, gsd_m, _FARTHEST_PX))
 
     def smooth_px(self, gsd_m: float) -> int:
         """Half the width of the smoothing kernel in whole pixels; 0: scores stay as they are.
@@ -113,8 +123,8 @@ def parse_split(text: str, more: Mapping[str, str | None] | None = None) -> Spli
 
     Args:
         text: `components`, `watershed`, `scores`, `scores:CLASS` or `boundary:CLASS`.
-        more: option → value; None: the method's own. `--split-radius` and `--split-smooth` are `16px` or `10m`, so is
-            `--split-depth`, but with `scores` a number from 0 to 1, as `--split-score` is.
+        more: option → value; None: the method's own. `--split-radius`, `--split-apart` and `--split-smooth` are
+            `16px` or `10m`, so is `--split-depth`, but with `scores` a number from 0 to 1, as `--split-score` is.
 
     Raises:
         UsageError: any other form.
@@ -123,7 +133,7 @@ def parse_split(text: str, more: Mapping[str, str | None] | None = None) -> Spli
     method = _METHODS.get((word, bool(colon)))
     if method is None or bool(named) != bool(colon):
         raise UsageError(f"--split {text!r} is none of components, watershed, scores, scores:CLASS, boundary:CLASS.")
-    radius, depth, smooth, score = (
+    radius, depth, apart, smooth, score = (
         (more or {}).get(option) or own[method] if method in own else None for option, own in _OWN.items()
     )
     share = None if depth is None or method != "scores" else _share("--split-depth", depth, "0.05", text)
@@ -133,6 +143,7 @@ def parse_split(text: str, more: Mapping[str, str | None] | None = None) -> Spli
         radius=None if radius is None else _length("--split-radius", radius),
         depth=None if depth is None or share is not None else _length("--split-depth", depth, least=0.0),
         depth_score=share or 0.0,
+        apart=None if apart is None else _length("--split-apart", apart),
         smooth=None if smooth is None else _length("--split-smooth", smooth, least=0.0),
         least_score=0.0 if score is None else _share("--split-score", score, "0.3", text),
     )

@@ -91,6 +91,7 @@ FLAGS = [
     ("--split watershed", "vector.split", "watershed"),
     ("--split-radius 9px", "vector.split_radius", "9px"),
     ("--split-depth 0.6m", "vector.split_depth", "0.6m"),
+    ("--split-apart 3m", "vector.split_apart", "3m"),
     ("--split-smooth 2m", "vector.split_smooth", "2m"),
     ("--split-score 0.4", "vector.split_score", "0.4"),
     ("--scores c.tif", "vector.scores", Path("c.tif")),

@@ -156,7 +156,7 @@ def _write_cells(
         return write_outgrown(cover, things, cover.are({named}), radius, write)
     if how.scores.probabilities is None:
         raise ValueError("peaks are those of a raster of probabilities.")
-    rule = PeakRule(split.smooth_px(gsd_m), radius, radius, split.least_score)
+    rule = PeakRule(split.smooth_px(gsd_m), split.apart_px(gsd_m), radius, split.least_score)
     name = raster.scheme.by_code(named).name
     with opened_class_scores(how.scores.probabilities, raster.grid, name) as read_class:
         return write_peaks(cover, things, named, rule, write, read_scores=read_class)

@@ -146,7 +146,7 @@ def map_memory(grid: Grid, dense: Density, settings: VectorSettings) -> int:
     at_once = 0
     if split.method != "components":
         # The landscape of stretches of rows in work, and of each component some hills.
-        halo = split.radius_px(grid.gsd_m) + 1
+        halo = split.radius_px(grid.gsd_m) + split.apart_px(grid.gsd_m) + split.smooth_px(grid.gsd_m) + 1
         at_once = min(pixels, (THREADS + 2) * (max(BAND_PX, halo * grid.width) + 2 * halo * grid.width))
         each += HILLS_PER_COMPONENT * (BYTES_PER_HILL + BYTES_PER_SADDLE + BYTES_PER_COMPONENT)
     near = min(pixels, 2 * BLOCK_PX * grid.width)

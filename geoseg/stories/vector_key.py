@@ -146,7 +146,9 @@ def _objects_key(settings: VectorSettings, scheme: ClassScheme, grid: Grid) -> d
     if split.method == "peaks" and named not in things:
         called = ", ".join(scheme.by_code(code).name for code in sorted(things))
         raise UsageError(f"--split {settings.split}: objects become that class, so it must be among --things {called}.")
-    peaks = [split.smooth_px(grid.gsd_m), split.least_score] if split.method == "peaks" else []
+    peaks = []
+    if split.method == "peaks":
+        peaks = [split.apart_px(grid.gsd_m), split.smooth_px(grid.gsd_m), split.least_score]
     return {"things": sorted(things), "split": [split.method, named, split.radius_px(grid.gsd_m), depth, *peaks]}
 
 
