@@ -24,7 +24,7 @@ OBJECTS = (
         "--split-depth", "vector__split_depth", metavar="PX|M", help="What divides two maxima: 1px; scores: 0.05."
     ),
     click.option(
-        "--split-apart", "vector__split_apart", metavar="PX|M", help="scores:CLASS: peaks are farther apart than 5px."
+        "--split-apart", "vector__split_apart", metavar="PX|M", help="scores:CLASS: peaks are farther apart than 3px."
     ),
     click.option(
         "--split-smooth",

@@ -22,7 +22,7 @@ class ObjectSettings(Strict):
     split_depth: str | None = None
     """What divides two maxima, `1px` or `0.6m`, with scores `0.05`; None: the method's own."""
     split_apart: str | None = None
-    """scores:CLASS: within this distance of a peak, `5px` or `3m`, there is no other; None: 5px."""
+    """scores:CLASS: within this distance of a peak, `3px` or `2m`, there is no other; None: 3px."""
     split_smooth: str | None = None
     """scores:CLASS: half the width of the kernel that smooths the score, `2px` or `1m`; None: 2px."""
     split_score: str | None = None

@@ -34,7 +34,7 @@ _METHODS: dict[tuple[str, bool], Method] = {
 _OWN = {
     "--split-radius": {"watershed": "64px", "scores": "2px", "boundary": "8px", "peaks": "10px"},
     "--split-depth": {"watershed": "1px", "scores": "0.05"},
-    "--split-apart": {"peaks": "5px"},
+    "--split-apart": {"peaks": "3px"},
     "--split-smooth": {"peaks": "2px"},
     "--split-score": {"peaks": "0.3"},
 }
