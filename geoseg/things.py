@@ -32,7 +32,7 @@ _METHODS: dict[tuple[str, bool], Method] = {
 }
 """First word of `--split`, and whether it names a class."""
 _OWN = {
-    "--split-radius": {"watershed": "64px", "scores": "2px", "boundary": "8px", "peaks": "10px"},
+    "--split-radius": {"watershed": "64px", "scores": "2px", "boundary": "8px", "peaks": "8px"},
     "--split-depth": {"watershed": "1px", "scores": "0.05"},
     "--split-apart": {"peaks": "3px"},
     "--split-smooth": {"peaks": "2px"},

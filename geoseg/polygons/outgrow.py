@@ -31,16 +31,13 @@ def outgrown(stretch: Stretch, things: Bools, boundary: Bools, radius: int) -> I
     numbers = stretch.numbers.copy()
     open_ = np.append(boundary, False)[numbers]
     owned = np.append(things, False)[numbers]
-    grow(numbers, owned, open_, radius)
+    _grow(numbers, owned, open_, radius)
     return np.ascontiguousarray(numbers[stretch.core, 1:-1])
 
 
 @njit(cache=True, nogil=True)
-def grow(numbers: Int32s, owned: Bools, open_: Bools, radius: int) -> None:
-    """Let what is owned take what is open, in place.
-
-    All pixels of one step before those of the next; a pixel reached from two sides in one step takes the smaller.
-    """
+def _grow(numbers: Int32s, owned: Bools, open_: Bools, radius: int) -> None:
+    """All pixels of one step before those of the next; a pixel reached from two sides in one step takes the smaller."""
     rows, cols = numbers.shape
     step = np.zeros(numbers.shape, np.int32)
     queue = np.empty(numbers.size, np.int32)

@@ -2,15 +2,14 @@
 
 The score is smoothed: its mean under a tent of (S + 1 - |x|) · (S + 1 - |y|), over valid pixels. A peak is a pixel of a
 thing class whose mean is at least `least` and higher than that of every thing pixel within `apart` pixels (as high: if
-it comes first in row order). From all peaks at once objects grow over thing pixels, edge by edge: each pixel goes to
-the peak from which it takes the fewest steps (ties: the peak that comes first), if these are at most `reach`. What no
-peak reaches is no object.
+it comes first in row order). From all peaks at once objects grow over thing pixels, edge by edge, in rounds: a pixel
+that is still free goes to the peak that one of its neighbors was given to in the round before, if that is at most
+`reach` pixels away (of several: to the peak that comes first). After as many rounds as it takes to fill a disc, √2 ·
+reach, what is free is no object. Every object is 4-connected: a pixel belongs to the peak of a neighbor.
 
-A pixel's object depends on nothing but the pixels within reach + apart + S rows and columns: the way to its peak has at
-most `reach` steps, every peak that could be as near lies within as many, whether a pixel is a peak is told by means
-within `apart`, and those by scores within S. A peak beyond `reach` that is wrong for want of its surroundings takes
-more than `reach` steps to the pixel, so it takes nothing from it. So no cut into stretches with that much around them
-shows. Every object is 4-connected: the pixel before a pixel on its way belongs to the same peak.
+A pixel's object depends on nothing but the pixels within √2 · reach + apart + S rows and columns: in a round it depends
+on its neighbors, so after all of them on peaks no more steps away than there are rounds; whether a pixel is a peak is
+told by means within `apart`, and those by scores within S. So no cut into stretches with that much around them shows.
 
 An object's number is its peak's place on a lattice that repeats every 2 · reach + 2 pixels. Pixels that share an edge
 have peaks at most 2 · reach + 1 apart, so neighboring objects differ, and one object has one number in all stretches:
@@ -20,6 +19,7 @@ there is no table of peaks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 from geoseg.polygons.arcs import NOTHING
 from geoseg.polygons.label import Int32s
 from geoseg.polygons.landscape import Bools, Ints, Stretch, tent_sums
-from geoseg.polygons.outgrow import grow
 
 
 @dataclass(frozen=True)
@@ -41,14 +40,19 @@ class PeakRule:
     apart: int
     """Within this distance of a peak there is no other."""
     reach: int
-    """Steps over pixel edges that an object grows from its peak."""
+    """Most distance of an object's pixel from its peak."""
     least: float
     """Least smoothed score of a peak, 0 … 1."""
 
     @property
+    def rounds(self) -> int:
+        """Steps over pixel edges to the farthest pixel of a disc."""
+        return isqrt(2 * self.reach**2)
+
+    @property
     def halo(self) -> int:
         """Rows that must be known around a stretch."""
-        return self.smooth + self.apart + self.reach
+        return self.smooth + self.apart + self.rounds
 
     @property
     def period(self) -> int:
@@ -94,7 +98,7 @@ def around_peaks(stretch: Stretch, things: Bools, scores: NDArray[Any], rule: Pe
     peaks = _peaks(heights, there, rule.apart, max(least, 1))
     labels = np.full(numbers.shape, NOTHING, np.int32)
     labels[peaks[:, 0], peaks[:, 1]] = np.arange(len(peaks), dtype=np.int32)
-    grow(labels, labels >= 0, there & (labels < 0), rule.reach)
+    _grow(labels, peaks, there, rule.reach, rule.rounds)
     period = rule.period
     places = (peaks[:, 0] + stretch.top) % period * period + (peaks[:, 1] - 1) % period
     core = np.ascontiguousarray(labels[stretch.core, 1:-1])
@@ -128,3 +132,34 @@ def _is_peak(heights: Int32s, there: Bools, row: int, col: int, apart: int) -> b
                 if other > own or (other == own and (y < row or (y == row and x < col))):
                     return False
     return True
+
+
+@njit(cache=True, nogil=True)
+def _grow(labels: Int32s, peaks: Ints, there: Bools, reach: int, rounds: int) -> None:
+    """Hand pixels to peaks in place; labels are those of the peaks, NOTHING elsewhere."""
+    rows, cols = labels.shape
+    given = np.full(labels.shape, -1, np.int32)
+    queue = np.empty((labels.size, 2), np.int32)
+    for peak in range(len(peaks)):
+        queue[peak] = peaks[peak]
+        given[peaks[peak, 0], peaks[peak, 1]] = 0
+    first, end = 0, len(peaks)
+    for now in range(1, rounds + 1):
+        last = end
+        for i in range(first, last):
+            row, col = queue[i]
+            label = labels[row, col]
+            for down, right in ((-1, 0), (0, -1), (0, 1), (1, 0)):
+                y, x = row + down, col + right
+                if not (0 <= y < rows and 0 <= x < cols and there[y, x]):
+                    continue
+                if (y - peaks[label, 0]) ** 2 + (x - peaks[label, 1]) ** 2 > reach * reach:
+                    continue
+                if given[y, x] < 0:
+                    given[y, x] = now
+                    labels[y, x] = label
+                    queue[end] = y, x
+                    end += 1
+                elif given[y, x] == now:
+                    labels[y, x] = min(labels[y, x], label)
+        first = last

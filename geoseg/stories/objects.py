@@ -156,10 +156,19 @@ def _write_cells(
         return write_outgrown(cover, things, cover.are({named}), radius, write)
     if how.scores.probabilities is None:
         raise ValueError("peaks are those of a raster of probabilities.")
-    rule = PeakRule(split.smooth_px(gsd_m), split.apart_px(gsd_m), radius, split.least_score)
+    rule = peak_rule(split, gsd_m)
     name = raster.scheme.by_code(named).name
     with opened_class_scores(how.scores.probabilities, raster.grid, name) as read_class:
         return write_peaks(cover, things, named, rule, write, read_scores=read_class)
+
+
+def peak_rule(split: Split, gsd_m: float) -> PeakRule:
+    """What peaks are and what belongs to them, in pixels of a raster.
+
+    Raises:
+        UsageError: a length is larger than it can be.
+    """
+    return PeakRule(split.smooth_px(gsd_m), split.apart_px(gsd_m), split.radius_px(gsd_m), split.least_score)
 
 
 def _class_sizes(cover: Landcover, areas: Scale) -> dict[int, int]:

@@ -344,5 +344,5 @@ def test_mutation_a_tie_goes_to_the_object_met_first(monkeypatch: pytest.MonkeyP
     codes = text_codes("33133 11011 33133")
     assert grown(codes, 1).instances[1, 2] == 1
     broken = interpreted(outgrow, min=lambda *both: both[1])
-    monkeypatch.setattr(outgrow, "grow", broken["grow"])
+    monkeypatch.setattr(outgrow, "_grow", broken["_grow"])
     assert grown(codes, 1).instances[1, 2] != 1

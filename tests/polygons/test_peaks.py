@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
 import pytest
 import shapely
@@ -72,20 +70,18 @@ def slow_peaks(codes: Codes, score: Codes, rule: PeakRule) -> list[tuple[int, in
 
 
 def slow_names(codes: Codes, score: Codes, rule: PeakRule) -> NDArray[np.int64]:
-    """(row, col) number of the peak with the fewest steps, found from each peak by itself; -1 without one."""
-    things = np.isin(codes, list(THINGS))
-    names, best = np.full(codes.shape, -1, np.int64), np.full(codes.shape, rule.reach + 1)
-    for number, peak in enumerate(slow_peaks(codes, score, rule)):
-        steps, queue = {peak: 0}, deque([peak])
-        while queue:
-            row, col = at = queue.popleft()
-            if steps[at] < best[at]:
-                names[at], best[at] = number, steps[at]
-            for step in ((row - 1, col), (row, col - 1), (row, col + 1), (row + 1, col)):
-                inside = 0 <= step[0] < codes.shape[0] and 0 <= step[1] < codes.shape[1]
-                if inside and things[step] and step not in steps and steps[at] < rule.reach:
-                    steps[step] = steps[at] + 1
-                    queue.append(step)
+    """(row, col) number of the peak that each pixel is given to; -1 without one."""
+    things, peaks = np.isin(codes, list(THINGS)), slow_peaks(codes, score, rule)
+    names = np.full(codes.shape, -1, np.int64)
+    for number, peak in enumerate(peaks):
+        names[peak] = number
+    for _ in range(int(np.hypot(rule.reach, rule.reach))):
+        padded, before = np.pad(names, 1, constant_values=-1), names.copy()
+        for row, col in np.argwhere(things & (names < 0)).tolist():
+            near = {int(padded[row + y, col + x]) for y, x in ((0, 1), (1, 0), (1, 2), (2, 1))} - {-1}
+            able = [name for name in near if np.hypot(peaks[name][0] - row, peaks[name][1] - col) <= rule.reach]
+            before[row, col] = min(able, default=-1)
+        names = before
     return names
 
 
@@ -151,21 +147,30 @@ def test_two_crowns_by_hand() -> None:
     np.testing.assert_array_equal(codes_now(found), text_codes(after))
 
 
+def test_a_crown_is_a_disc_where_nothing_is_in_its_way() -> None:
+    score = np.ones((15, 15), np.uint8)
+    score[7, 7] = 255
+    found = peaked(np.ones_like(score), score, PeakRule(smooth=0, apart=20, reach=6, least=0.9))
+    rows, cols = np.mgrid[:15, :15]
+    np.testing.assert_array_equal(found.instances, np.hypot(rows - 7, cols - 7) <= 6)
+
+
 COLUMN = np.ones((400, 1), np.uint8)
-TALL = PeakRule(smooth=1, apart=2, reach=3, least=0.0)
+NEAR = PeakRule(smooth=1, apart=2, reach=1, least=0.0)
 
 
 def banded_is_whole(seed: int) -> bool:
     score = np.random.default_rng(seed).integers(1, 256, COLUMN.shape).astype(np.uint8)
-    whole, parts = peaked(COLUMN, score, TALL), peaked(COLUMN, score, TALL, 1)
+    whole, parts = peaked(COLUMN, score, NEAR), peaked(COLUMN, score, NEAR, 1)
     return bool((whole.instances == parts.instances).all())
 
 
 def test_mutation_a_row_too_few_around(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Named mutation: one row less than reach + apart + smooth is known around a stretch."""
+    """Named mutation: one row less than rounds + apart + smooth is known around a stretch."""
     seeds = range(6)
     assert all(map(banded_is_whole, seeds))
-    monkeypatch.setattr(PeakRule, "halo", property(lambda rule: rule.smooth + rule.apart + rule.reach - 1))
+    less = NEAR.halo - 1
+    monkeypatch.setattr(PeakRule, "halo", property(lambda _: less))
     assert not all(map(banded_is_whole, seeds))
 
 
