@@ -55,7 +55,7 @@ def opened_class_scores(path: Path, grid: Grid, name: str) -> Iterator[Callable[
                 f"{path} has no band {name!r}, but {', '.join(map(str, names))}: name the model's own class."
             )
         layer = names.index(name)
-        yield lambda first, last: read(Window(0, first, grid.width, last - first))[layer]
+        yield lambda first, last: read(Window(0, first, grid.width, last - first), [layer + 1])[0]
 
 
 def score_counts(path: Path, grid: Grid) -> NDArray[np.int64]:
@@ -82,8 +82,10 @@ def score_counts(path: Path, grid: Grid) -> NDArray[np.int64]:
 @contextmanager
 def opened_layers(
     path: Path, grid: Grid, *, single: bool = False
-) -> Iterator[tuple[tuple[str | None, ...], Callable[[Window], NDArray[np.uint8]]]]:
+) -> Iterator[tuple[tuple[str | None, ...], Callable[..., NDArray[np.uint8]]]]:
     """Names of a score raster's layers, and a function that gives a window of them (layer, row, col), for one thread.
+
+    The function takes the window and, if not all are wanted, the numbers of the layers, from 1 on.
 
     Args:
         path: uint8 raster on exactly this grid.
@@ -103,10 +105,10 @@ def opened_layers(
     with dataset:
         _check(path, dataset, grid, single=single)
 
-        def read(window: Window) -> NDArray[np.uint8]:
+        def read(window: Window, wanted: list[int] | None = None) -> NDArray[np.uint8]:
             spot = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
             try:
-                layers: NDArray[np.uint8] = dataset.read(window=spot)
+                layers: NDArray[np.uint8] = dataset.read(wanted, window=spot)
             except RasterioIOError as error:
                 raise InputError(f"{path} cannot be read: {error}") from error
             return layers

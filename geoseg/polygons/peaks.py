@@ -71,9 +71,11 @@ def smoothed(scores: NDArray[Any], radius: int) -> Int32s:
         (row, col); 0 where nothing valid is near.
     """
     values = np.ascontiguousarray(scores, np.int32)
-    sums, weights = tent_sums(values, radius), tent_sums((values > 0).astype(np.int32), radius)
-    whole = np.int64((radius + 1) ** 4)
-    return (sums * whole // np.maximum(weights, 1)).astype(np.int32)
+    means = tent_sums(values, radius).astype(np.int64)
+    means *= (radius + 1) ** 4
+    weights = tent_sums((values > 0).astype(np.int32), radius)
+    means //= np.maximum(weights, 1, out=weights)
+    return means.astype(np.int32)
 
 
 def around_peaks(stretch: Stretch, things: Bools, scores: NDArray[Any], rule: PeakRule) -> Int32s:

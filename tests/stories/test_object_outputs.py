@@ -19,6 +19,7 @@ from zone_kit import class_raster
 from geoseg.classes import ClassScheme, LandClass
 from geoseg.io.record import verify_record
 from geoseg.polygons import survey
+from geoseg.settings import VectorSettings
 
 PARCELS = ClassScheme(
     (
@@ -368,3 +369,28 @@ def test_run_makes_the_scores_that_its_split_needs(piece, model, tmp_path) -> No
     assert again.code == 0, again.err
     assert polygons_in(tmp_path / "again.gpkg").inst_id.max() == ids.max()
     assert (geoseg(*call, "--split-score", "0.2").out.count("up to date"), geoseg(*call).code) == (1, 73)
+
+
+def test_no_tile_shows_in_crowns_of_a_run(piece, model, tmp_path) -> None:
+    call = ["run", piece, "-m", model, "--things", "trees,built", "--split", "scores:trees", "--split-score", "0.2"]
+    for folder, tile in (("whole", "2048"), ("tiled", "32")):
+        done = geoseg(*call, "--tile", tile, "-o", tmp_path / folder)
+        assert done.code == 0, done.err
+    for name in ("instances", "classes", "raw", "probabilities"):
+        whole, tiled = (tmp_path / folder / f"piece.{name}.tif" for folder in ("whole", "tiled"))
+        assert whole.read_bytes() == tiled.read_bytes()
+    whole, tiled = (polygons_in(tmp_path / folder / "piece.polygons.gpkg") for folder in ("whole", "tiled"))
+    assert whole.equals(tiled)
+
+
+def test_crowns_of_one_class_move_no_pixel(tmp_path) -> None:
+    raster = park(tmp_path)
+    flags = ("--things", "tree", *CROWNS[2:], "--raster-out", str(tmp_path / "a_classes.tif"))
+    table = vectorized(raster, tmp_path / "a.gpkg", *flags)
+    before = codes_of(raster)
+    assert (codes_of(tmp_path / "a_classes.tif") == before).all()
+    ids = codes_of(tmp_path / "a.tif")
+    assert ids.max() == 3
+    assert (before[ids > 0] == 3).all()
+    assert table[(table.class_id == 3) & table.inst_id.isna()].n_pixels.sum() == ((before == 3) & (ids == 0)).sum()
+    assert not VectorSettings(things=("tree",), split="scores:tree").generalizes
