@@ -11,6 +11,7 @@ import click
 
 from geoseg.comma_lists import Numbers, Words
 from geoseg.log_options import LOGGING
+from geoseg.object_options import OBJECTS
 from geoseg.settings import VECTOR_SUFFIXES, RunSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -180,21 +181,7 @@ VECTOR = (
     click.option(
         "--max-vertices", "vector__max_vertices", type=int, help="Cut larger polygons into parts of one poly_id."
     ),
-    click.option(
-        "--things",
-        "vector__things",
-        type=Words(),
-        help="Classes whose regions are objects, or none.  [default: as the map says]",
-    ),
-    click.option(
-        "--split",
-        "vector__split",
-        help="Objects: components · watershed · scores · boundary:CLASS  [default: components]",
-    ),
-    click.option("--split-radius", "vector__split_radius", metavar="PX|M", help="Reach of --split: 16px, 10m."),
-    click.option(
-        "--split-depth", "vector__split_depth", metavar="PX|M", help="What divides two maxima: 1px; scores: 0.05."
-    ),
+    *OBJECTS,
     click.option("--dissolve", "vector__dissolve", is_flag=True, default=None, help="One multipolygon for each class."),
     click.option("--out-crs", "vector__out_crs", help="CRS of polygons; GeoJSON: lon/lat.  [default: the raster's]"),
 )

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from geoseg.errors import UsageError
+from geoseg.object_settings import ObjectSettings
 from geoseg.spelling import Strict, bytes_of, is_number, numbers, path, texts, words
-from geoseg.things import NO_THINGS, Split, parse_split
 
 Cluster = Literal["slurm", "pbs", "lsf", "sge", "local"]
 Collar = Literal["auto", "0", "255"]
@@ -180,7 +180,7 @@ class ScheduleSettings(Strict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VectorSettings(Strict):
+class VectorSettings(ObjectSettings):
     """How a class raster becomes polygons."""
 
     formats: tuple[str, ...] = ("gpkg",)
@@ -209,14 +209,6 @@ class VectorSettings(Strict):
     """One multipolygon for each class instead of a polygon for each component."""
     out_crs: str | None = None
     """CRS of the polygons, as `EPSG:3857`; areas stay ground meters. None: the raster's."""
-    things: tuple[str, ...] | None = None
-    """Classes (name or code) whose regions are objects; ("none",): no class; None: those that the scheme calls so."""
-    split: str = "components"
-    """How things are divided into objects: components, watershed, scores or boundary:CLASS (see `geoseg.things`)."""
-    split_radius: str | None = None
-    """Reach of that method, `16px` or `10m`; None: its own."""
-    split_depth: str | None = None
-    """What divides two maxima, `1px` or `0.6m`, with scores `0.05`; None: the method's own."""
     scores: Path | None = None
     """Confidence raster; None: the sibling `*.confidence.tif`, if any."""
     legend: str | None = None
@@ -228,9 +220,9 @@ class VectorSettings(Strict):
     """Field that names the zones."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._take("skip_classes", words)
         self._take("keep_class", words)
-        self._take("things", lambda given: None if given is None else words(given))
         self._take("scores", path)
         self._take("zones", path)
         # `.GPKG` is gpkg, and gpkg twice is gpkg.
@@ -242,23 +234,11 @@ class VectorSettings(Strict):
         if not self.formats:
             raise UsageError(f"--format is empty; geoseg writes {', '.join(known)}.")
         self._check_shaping()
-        self._check_objects()
-
-    @property
-    def splitting(self) -> Split:
-        """`split`, `split_radius` and `split_depth`, understood."""
-        return parse_split(self.split, self.split_radius, self.split_depth)
 
     @property
     def generalizes(self) -> bool:
         """True where polygons outline another map than the model's answer."""
-        moves = self.splitting.moves_pixels and self.things != (NO_THINGS,)
-        return self.mmu is not None or self.mmu_class is not None or moves
-
-    def _check_objects(self) -> None:
-        method = self.splitting.method
-        if self.dissolve and method != "components":
-            raise UsageError(f"--dissolve joins the objects that --split {method} makes: give one of the two.")
+        return self.mmu is not None or self.mmu_class is not None or self.moves_pixels
 
     def _check_shaping(self) -> None:
         if self.mmu_connect not in {4, 8}:
@@ -273,6 +253,8 @@ class VectorSettings(Strict):
             raise UsageError(
                 f"--dissolve joins what --max-vertices {self.max_vertices} cuts apart: give one of the two."
             )
+        if self.dissolve and self.splitting.method != "components":
+            raise UsageError(f"--dissolve joins the objects that --split {self.split} makes: give one of the two.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,3 +280,9 @@ class RunSettings(Strict):
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     vector: VectorSettings = field(default_factory=VectorSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The score layers asked for, and those that objects are made by, in the order of `SCORE_LAYERS`."""
+        needed = {"probabilities"} if self.vector.needs_probabilities else set()
+        return tuple(name for name in SCORE_LAYERS if name in {*self.predict.layers, *needed})

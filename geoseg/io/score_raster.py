@@ -36,6 +36,28 @@ def opened_scores(path: Path, grid: Grid) -> Iterator[Callable[[int, int], NDArr
         yield lambda first, last: read(Window(0, first, grid.width, last - first))[0]
 
 
+@contextmanager
+def opened_class_scores(path: Path, grid: Grid, name: str) -> Iterator[Callable[[int, int], NDArray[Any]]]:
+    """A function that gives one class's scores (row, col; uint8, 255 = 1.0) of rows first … last - 1, for one thread.
+
+    Args:
+        path: raster of all classes' scores on exactly this grid, a band each, called as the classes are.
+        grid: grid of the class raster.
+        name: of the class.
+
+    Raises:
+        InputMissingError: there is no such file.
+        InputError: it is no such raster, or has no band of this name; the function raises it when rows cannot be read.
+    """
+    with opened_layers(path, grid) as (names, read):
+        if name not in names:
+            raise InputError(
+                f"{path} has no band {name!r}, but {', '.join(map(str, names))}: name the model's own class."
+            )
+        layer = names.index(name)
+        yield lambda first, last: read(Window(0, first, grid.width, last - first), [layer + 1])[0]
+
+
 def score_counts(path: Path, grid: Grid) -> NDArray[np.int64]:
     """(256,) pixels of a score raster by stored value; 0 is nodata.
 
@@ -60,8 +82,10 @@ def score_counts(path: Path, grid: Grid) -> NDArray[np.int64]:
 @contextmanager
 def opened_layers(
     path: Path, grid: Grid, *, single: bool = False
-) -> Iterator[tuple[tuple[str | None, ...], Callable[[Window], NDArray[np.uint8]]]]:
+) -> Iterator[tuple[tuple[str | None, ...], Callable[..., NDArray[np.uint8]]]]:
     """Names of a score raster's layers, and a function that gives a window of them (layer, row, col), for one thread.
+
+    The function takes the window and, if not all are wanted, the numbers of the layers, from 1 on.
 
     Args:
         path: uint8 raster on exactly this grid.
@@ -81,10 +105,10 @@ def opened_layers(
     with dataset:
         _check(path, dataset, grid, single=single)
 
-        def read(window: Window) -> NDArray[np.uint8]:
+        def read(window: Window, wanted: list[int] | None = None) -> NDArray[np.uint8]:
             spot = RasterioWindow(window.col_off, window.row_off, window.width, window.height)
             try:
-                layers: NDArray[np.uint8] = dataset.read(window=spot)
+                layers: NDArray[np.uint8] = dataset.read(wanted, window=spot)
             except RasterioIOError as error:
                 raise InputError(f"{path} cannot be read: {error}") from error
             return layers

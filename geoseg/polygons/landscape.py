@@ -107,14 +107,30 @@ def score_heights(stretch: Stretch, things: Bools, radius: int, scores: NDArray[
     above = -min(stretch.top, 0)
     inside[above : above + len(scores), 1:-1] = scores
     inside[~np.append(things, False)[numbers]] = 0
-    tent = np.concatenate([np.arange(1, radius + 2), np.arange(radius, 0, -1)]).astype(np.int32)
     first = stretch.core.start - 1
-    out = np.zeros((stretch.rows + 2, numbers.shape[1]), np.int32)
-    _tent_in_columns(inside, tent, first, out)
-    summed = np.zeros_like(out)
-    _tent_in_rows(out, tent, summed)
-    there = np.append(things, False)[numbers[first : first + len(out)]]
+    summed = tent_sums(inside, radius, slice(first, first + stretch.rows + 2))
+    there = np.append(things, False)[numbers[first : first + len(summed)]]
     return np.where(there, np.maximum(summed, 1), np.int32(0))  # a thing without a score is no hole
+
+
+def tent_sums(values: Int32s, radius: int, rows: slice | None = None) -> Int32s:
+    """Sums under a tent of (R + 1 - |x|) · (R + 1 - |y|); what lies outside counts nothing.
+
+    Args:
+        values: (row, col) 0…255.
+        radius: R, at most 32, lest sums do not fit 31 bits.
+        rows: those that are wanted, with a start and a stop; None: all.
+
+    Returns:
+        (row, col) of those rows.
+    """
+    tent = np.concatenate([np.arange(1, radius + 2), np.arange(radius, 0, -1)]).astype(np.int32)
+    first, last = (0, len(values)) if rows is None else (rows.start, rows.stop)
+    columns = np.zeros((last - first, values.shape[1]), np.int32)
+    _tent_in_columns(values, tent, first, columns)
+    summed = np.zeros_like(columns)
+    _tent_in_rows(columns, tent, summed)
+    return summed
 
 
 def read_around(read_scores: ReadRows, stretch: Stretch, height: int) -> NDArray[Any]:

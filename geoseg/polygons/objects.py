@@ -24,6 +24,7 @@ from geoseg.polygons.components import Components, Ints
 from geoseg.polygons.label import Int32s
 from geoseg.polygons.landscape import Bools, Stretch, distance_heights, read_around, score_heights, stretches
 from geoseg.polygons.outgrow import outgrown
+from geoseg.polygons.peaks import PeakRule, around_peaks
 from geoseg.polygons.survey import ReadRows, Survey, run_ahead, survey
 
 WriteRows = Callable[[int, Int32s], None]
@@ -61,8 +62,10 @@ class Cells:
 
     cell_of: Int32s
     """(written number,) the cell."""
-    component: Int32s
-    """(cell,) component that it is a part of."""
+    code: Int32s
+    """(cell,) code of its class."""
+    objects: Bools
+    """(cell,) whether pieces of it are objects."""
 
     def reader(self, read_written: ReadRows) -> ReadRows:
         """Gives (row, col) cells, NOTHING where none is, from what was written."""
@@ -70,15 +73,13 @@ class Cells:
         return lambda first, last: table[read_written(first, last)]
 
 
-def instance_ids(table: Components, things: Collection[int]) -> Int32s:
-    """(component,) 1, 2, … for those of thing classes that have pixels, in the order of their first pixels; 0 else.
+def instance_ids(objects: Bools) -> Int32s:
+    """(component,) 1, 2, … for those that are objects, in the order of their first pixels; 0 else.
 
     Args:
-        table: numbered by first pixel.
-        things: class codes.
+        objects: (component,) which are; components are numbered by first pixel.
     """
-    there: Bools = np.isin(table.code, list(things)) & (table.n_pixels > 0)
-    return np.where(there, np.cumsum(there), 0).astype(np.int32)
+    return np.where(objects, np.cumsum(objects), 0).astype(np.int32)
 
 
 def write_hills(
@@ -133,7 +134,11 @@ def write_hills(
         most = 255.0 * (radius + 1) ** 4
         wholes = hills.merged(hills.peak / most, hills.saddle / most, depth)
     own = np.arange(count, dtype=np.int32)
-    return Cells(np.concatenate([own, count + wholes[hills.number_of]]), np.concatenate([own, hills.owner]))
+    return Cells(
+        np.concatenate([own, count + wholes[hills.number_of]]),
+        cover.table.code[np.concatenate([own, hills.owner])],
+        np.arange(count + len(hills)) >= count,
+    )
 
 
 def write_outgrown(cover: Landcover, things: Bools, boundary: Bools, radius: int, write: WriteRows) -> Cells:
@@ -151,8 +156,43 @@ def write_outgrown(cover: Landcover, things: Bools, boundary: Bools, radius: int
     grow = partial(_grown, things=things, boundary=boundary, radius=radius)
     for first, numbers in run_ahead(grow, ((stretch,) for stretch in cover.stretches(radius))):
         write(first, numbers)
-    own = np.arange(len(cover.table), dtype=np.int32)
-    return Cells(own, own)
+    return Cells(np.arange(len(cover.table), dtype=np.int32), cover.table.code, things)
+
+
+def write_peaks(
+    cover: Landcover, things: Bools, code: int, rule: PeakRule, write: WriteRows, *, read_scores: ReadRows
+) -> Cells:
+    """Make objects around the peaks of a class's score; all of them are of that class.
+
+    Memory: a stretch of rows with its halo for each thread.
+
+    Args:
+        cover: the components.
+        things: (component,) of what objects are made.
+        code: of the class.
+        rule: what is a peak, and what belongs to it.
+        write: takes the numbers to be read again.
+        read_scores: gives (row, col) 0…255 of any rows: the class's score.
+
+    Raises:
+        InputError: more cells than 32 bits can count.
+    """
+    count, height, lattice = len(cover.table), cover.surveyed.shape[0], rule.period**2
+    if count + lattice >= _MOST:
+        raise InputError(f"the raster has more than {_MOST} components and places of peaks: cut it with --aoi.")
+
+    def make(stretch: Stretch, scores: NDArray[np.uint8]) -> tuple[int, Int32s]:
+        places = around_peaks(stretch, things, scores, rule)
+        return stretch.first, np.where(places >= 0, count + places, stretch.numbers[stretch.core, 1:-1])
+
+    arguments = ((s, read_around(read_scores, s, height)) for s in cover.stretches(rule.halo))
+    for first, numbers in run_ahead(make, arguments):
+        write(first, numbers)
+    return Cells(
+        np.arange(count + lattice, dtype=np.int32),
+        np.append(cover.table.code, np.full(lattice, code, cover.table.code.dtype)),
+        np.arange(count + lattice) >= count,
+    )
 
 
 def _grown(stretch: Stretch, things: Bools, boundary: Bools, radius: int) -> tuple[int, Int32s]:
@@ -167,8 +207,8 @@ def survey_cells(
     read_scores: ReadRows | None = None,
     keep_runs: bool = False,
     most_bytes: int | None = None,
-) -> Survey:
-    """The 4-connected pieces of cells as a survey whose table tells their class codes.
+) -> tuple[Survey, Bools]:
+    """The 4-connected pieces of cells as a survey whose table tells their class codes, and which of them are objects.
 
     Args:
         cover: the components that were divided.
@@ -192,5 +232,5 @@ def survey_cells(
         keep_runs=keep_runs,
         most_bytes=most_bytes,
     )
-    code = cover.table.code[cells.component[found.components.code]]
-    return replace(found, components=replace(found.components, code=code))
+    cell = found.components.code
+    return replace(found, components=replace(found.components, code=cells.code[cell])), cells.objects[cell]

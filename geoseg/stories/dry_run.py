@@ -168,7 +168,7 @@ def plan(inputs: Sequence[str | Path], settings: RunSettings | None = None, *, p
     work, grid = amount(job), job.plan.grid
     time = None if seen is None else work.seconds(seen, job.plan, _slots(job, settings.schedule))
     parts = cost(load, job.plan, job.crew or full_crew(settings.schedule))
-    layers = 1 + score_bands(settings.predict.layers, len(job.scheme))
+    layers = 1 + score_bands(settings.layers, len(job.scheme))
     return PlanReport(
         job=job,
         tiles=len(job.plan),

@@ -69,7 +69,7 @@ class OutputNames:
         classes = f"{name}.classes.tif"
         answer = f"{name}.raw.tif" if with_unit else classes
         return cls(
-            segmented=RasterNames.of(answer, name, settings.predict.layers),
+            segmented=RasterNames.of(answer, name, settings.layers),
             generalized=[path.name for path in class_cog_files(Path(classes))] if with_unit else [],
             polygons=[f"{name}.polygons.{suffix}" for suffix in vector.formats],
             preview=f"{name}.preview.png",
@@ -88,11 +88,6 @@ class OutputNames:
     def classes(self) -> str:
         """Class raster that polygons, tables and preview show."""
         return self.generalized[0] if self.generalized else self.answer
-
-    @property
-    def confidence(self) -> str | None:
-        """Raster from which polygons take their scores."""
-        return self.segmented.scores.get("confidence")
 
     @property
     def all(self) -> list[str]:

@@ -225,7 +225,7 @@ def segment_key(job: Job, settings: RunSettings, resolved: dict[str, Any]) -> di
         "chip": [job.plan.chip, job.plan.margin, job.plan.stride],
         "blend": job.plan.blend,
         "tta": settings.predict.tta,
-        "scores": list(settings.predict.layers),
+        "scores": list(settings.layers),
         **resolved,
     }
 

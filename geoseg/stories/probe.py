@@ -88,7 +88,7 @@ def probe(job: Job, resolved: Resolved, settings: RunSettings) -> Probe | None:
     predict = settings.predict
     side = 1 if resolved.device == "cpu" else math.isqrt(resolved.batch_size - 1) + 1
     plan = replace(job.plan, cells_per_side=min(side, job.plan.cells_per_side))
-    work = TileJob(job.scene, plan, job.model, resolved, layers=predict.layers, merge=job.merge, tta=predict.tta)
+    work = TileJob(job.scene, plan, job.model, resolved, layers=settings.layers, merge=job.merge, tta=predict.tta)
     if settings.schedule.distributed or job.crew is None:
         threads = min(slots(settings.schedule), cpu_count())
     else:

@@ -165,7 +165,7 @@ def _completing(
 
 def _work(job: Job, resolved: Resolved, settings: RunSettings, known: SceneReads | None) -> TileJob:
     """What workers do; ready to start when they are threads of this process."""
-    layers, tta = settings.predict.layers, settings.predict.tta
+    layers, tta = settings.layers, settings.predict.tta
     work = TileJob(job.scene, job.plan, job.model, resolved, layers=layers, merge=job.merge, tta=tta, known=known)
     if not settings.schedule.distributed:
         work.warm_up(None if job.crew is None else job.crew.threads)

@@ -40,6 +40,7 @@ from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, 
 from geoseg.stories.rasters import write_rasters
 from geoseg.stories.regions import find_regions, layer_name, polygons_of, write_regions
 from geoseg.stories.run_report import Made, write_report
+from geoseg.stories.score_files import ScoreFiles
 from geoseg.stories.segment import Summary, announce, as_inputs, recorded_summary, summarize
 from geoseg.stories.stats import asked_zones, table_key, zone_table
 from geoseg.stories.update import finished_pixels, without_contents
@@ -109,7 +110,7 @@ def run(
     resolved = resolve(settings.predict, job.model.spec)
     things = thing_codes(job.scheme, settings.vector.things)
     names = OutputNames.of(job.name, settings, things=bool(things))
-    check_scored(settings.vector, job.scheme, scored=names.confidence is not None)
+    check_scored(settings.vector, job.scheme, names.segmented.scores)
     check_path(folder / names.record)
     keep_sources(job, folder, [*names.all, names.record])
     key = _key(job, settings, resolved)
@@ -210,12 +211,12 @@ def _vectorized(work: _Work, answer: Summary) -> Outcome:
 def _outlined(work: _Work, raster: ClassRaster, answer: Summary) -> Outcome:
     """Rasters after the model's answer, and the polygons, not yet in any format."""
     names, vector, aoi_wkb = work.names, work.settings.vector, work.job.scene.aoi_wkb
-    confidence = None if names.confidence is None else work.stage(names.confidence)
+    scores = ScoreFiles(*(_staged(work, layer) for layer in ("confidence", "probabilities")))
     area = None if aoi_wkb is None else area_on(aoi_wkb, raster.grid)
     limit = work.settings.schedule.max_memory
     summary, scratch = answer, work.publication.work
     with objects_of(
-        find_regions(raster, confidence, vector, area, limit), confidence, vector, scratch, limit
+        find_regions(raster, scores.confidence, vector, area, limit), scores, vector, scratch, limit
     ) as regions:
         if names.generalized:
             pixels = write_regions(regions, work.stage(names.classes))
@@ -233,6 +234,12 @@ def _outlined(work: _Work, raster: ClassRaster, answer: Summary) -> Outcome:
         # The same ground, to the last digit that the tables of the polygons show.
         summary = replace(summary, area_m2=polygons.area_m2_by_class)
     return summary, polygons, regions.changed
+
+
+def _staged(work: _Work, layer: str) -> Path | None:
+    """A score raster of the answer, where it is written."""
+    name = work.names.segmented.scores.get(layer)
+    return None if name is None else work.stage(name)
 
 
 def _check_pixels(
@@ -256,8 +263,8 @@ def _cut(summary: Summary, area_m2: dict[str, float]) -> Summary:
 
 def _scores(work: _Work) -> Scores | None:
     """(256,) pixels by winning score, where there is a raster of them."""
-    name = work.names.confidence
-    return None if name is None else score_counts(work.stage(name), work.job.scene.grid)
+    path = _staged(work, "confidence")
+    return None if path is None else score_counts(path, work.job.scene.grid)
 
 
 def _write_pages(work: _Work, outcome: Outcome) -> None:

@@ -165,7 +165,7 @@ def load_of(job: Job, resolved: Resolved, settings: RunSettings) -> Load:
         # Those of a GPU are copied to where it can fetch them.
         batch=resolved.batch_size * (1 if resolved.device == "cpu" else 2),
         classes=max(len(spec.classes), len(job.scheme)),
-        layers=score_bands(settings.predict.layers, len(job.scheme)),
+        layers=score_bands(settings.layers, len(job.scheme)),
         index=job.scheme.index_dtype.itemsize,
         averaged=job.plan.tapered or job.plan.resampled or settings.predict.tta != "none",
         workers=(schedule.workers or 1) if schedule.distributed and not idle else 0,

@@ -104,7 +104,7 @@ def segment(
     job = prepare(as_inputs(inputs), settings)
     failpoint("open")
     resolved = resolve(settings.predict, job.model.spec)
-    names = RasterNames.of(output.name, scene_name(output), settings.predict.layers)
+    names = RasterNames.of(output.name, scene_name(output), settings.layers)
     key = segment_key(job, settings, machine_key(resolved))
     record = f"{output.name}.json"
     keep_sources(job, output.parent, [*names.all, record])

@@ -24,6 +24,7 @@ from geoseg.polygons.rings import BYTES_PER_ARC, BYTES_PER_VERTEX, BYTES_PER_WAI
 from geoseg.polygons.survey import BAND_PX, BYTES_PER_COMPONENT, THREADS
 from geoseg.settings import VectorSettings
 from geoseg.spelling import bytes_of
+from geoseg.stories.objects import peak_rule
 from geoseg.stories.prepare import grid_json
 from geoseg.stories.regions import KEPT_PX
 from geoseg.stories.vector_key import mapping_unit, skipped_codes, thing_codes
@@ -146,7 +147,7 @@ def map_memory(grid: Grid, dense: Density, settings: VectorSettings) -> int:
     at_once = 0
     if split.method != "components":
         # The landscape of stretches of rows in work, and of each component some hills.
-        halo = split.radius_px(grid.gsd_m) + 1
+        halo = peak_rule(split, grid.gsd_m).halo if split.method == "peaks" else split.radius_px(grid.gsd_m) + 1
         at_once = min(pixels, (THREADS + 2) * (max(BAND_PX, halo * grid.width) + 2 * halo * grid.width))
         each += HILLS_PER_COMPONENT * (BYTES_PER_HILL + BYTES_PER_SADDLE + BYTES_PER_COMPONENT)
     near = min(pixels, 2 * BLOCK_PX * grid.width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from hashlib import blake2b
 from typing import Any
 
@@ -12,7 +13,7 @@ from geoseg.ground import AreaModel, area_model
 from geoseg.io.raster import parse_crs
 from geoseg.polygons.mmu_size import Scale, Unit, class_code, parse_class_sizes, parse_size, size_scale, unit_of
 from geoseg.settings import VectorSettings
-from geoseg.things import NO_THINGS, check_used
+from geoseg.things import NO_THINGS, Split, check_used
 
 KEY_VERSION = 2
 """Raised when a change of geoseg changes polygons."""
@@ -100,14 +101,27 @@ def thing_codes(scheme: ClassScheme, wanted: tuple[str, ...] | None) -> frozense
     return frozenset(class_code(text, scheme, "--things") for text in wanted)
 
 
-def check_scored(settings: VectorSettings, scheme: ClassScheme, *, scored: bool) -> None:
+def check_scored(settings: VectorSettings, scheme: ClassScheme, scores: Collection[str]) -> None:
     """Refuse to divide by scores that are not there.
 
+    Args:
+        settings: for polygons.
+        scheme: classes of the raster.
+        scores: the layers that are, see `geoseg.settings.SCORE_LAYERS`.
+
     Raises:
-        UsageError: there is no confidence raster.
+        UsageError: there is no confidence raster, or none of probabilities.
     """
-    if settings.splitting.method == "scores" and thing_codes(scheme, settings.things) and not scored:
+    split = settings.splitting
+    if not thing_codes(scheme, settings.things):
+        return
+    if split.method == "scores" and "confidence" not in scores:
         raise UsageError("--split scores needs a confidence raster: give --scores, to `geoseg run` --confidence.")
+    if split.method == "peaks" and "probabilities" not in scores:
+        raise UsageError(
+            f"--split {split.word} needs the scores of all classes, NAME.probabilities.tif beside the class raster: "
+            "`geoseg run` makes it with the same --split, `geoseg segment` with --probabilities."
+        )
 
 
 def _objects_key(settings: VectorSettings, scheme: ClassScheme, grid: Grid) -> dict[str, Any]:
@@ -117,7 +131,7 @@ def _objects_key(settings: VectorSettings, scheme: ClassScheme, grid: Grid) -> d
         UsageError: a class is unknown or in two roles, the radius is too large, or a setting has nothing to act on.
     """
     things, split = thing_codes(scheme, settings.things), settings.splitting
-    check_used(split, settings.split_radius, settings.split_depth)
+    check_used(split, settings.split_words)
     if not things:
         if settings.things is None and split.method != "components":
             raise UsageError(
@@ -126,10 +140,25 @@ def _objects_key(settings: VectorSettings, scheme: ClassScheme, grid: Grid) -> d
             )
         return {}
     depth = split.depth_score if split.depth is None else split.depth.pixels(grid.gsd_m)
-    between = None if not split.moves_pixels else class_code(split.boundary, scheme, "--split boundary:")
-    if between in things:
+    named = named_code(split, scheme)
+    if split.method == "boundary" and named in things:
         raise UsageError(f"--split {settings.split}: that class is itself a thing; name what is with --things.")
-    return {"things": sorted(things), "split": [split.method, between, split.radius_px(grid.gsd_m), depth]}
+    if split.method == "peaks" and named not in things:
+        called = ", ".join(scheme.by_code(code).name for code in sorted(things))
+        raise UsageError(f"--split {settings.split}: objects become that class, so it must be among --things {called}.")
+    peaks = []
+    if split.method == "peaks":
+        peaks = [split.apart_px(grid.gsd_m), split.smooth_px(grid.gsd_m), split.least_score]
+    return {"things": sorted(things), "split": [split.method, named, split.radius_px(grid.gsd_m), depth, *peaks]}
+
+
+def named_code(split: Split, scheme: ClassScheme) -> int | None:
+    """Code of the class that `--split` names; None: it names none.
+
+    Raises:
+        UsageError: the scheme has no such class.
+    """
+    return class_code(split.named, scheme, f"--split {split.word.partition(':')[0]}:") if split.named else None
 
 
 def skipped_codes(scheme: ClassScheme, wanted: tuple[str, ...]) -> frozenset[int]:

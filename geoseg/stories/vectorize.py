@@ -12,7 +12,7 @@ from geoseg import __version__
 from geoseg.errors import InputError, OutputExistsError, UsageError
 from geoseg.ground import AreaModelName
 from geoseg.io.burn import area_on
-from geoseg.io.class_raster import ClassRaster, open_class_raster, scene_name
+from geoseg.io.class_raster import ClassRaster, open_class_raster
 from geoseg.io.cog import class_cog_files
 from geoseg.io.dissolve import store
 from geoseg.io.legend_file import read_legend_file
@@ -25,6 +25,7 @@ from geoseg.stories.class_changes import ClassChange
 from geoseg.stories.holes import giving_back
 from geoseg.stories.objects import objects_of, write_instances
 from geoseg.stories.regions import find_regions, layer_name, polygons_of, write_regions
+from geoseg.stories.score_files import ScoreFiles
 from geoseg.stories.vector_key import check_scored, thing_codes, vector_key
 
 _SUMMARY = "geoseg:summary"
@@ -74,7 +75,7 @@ def vectorize(
     Args:
         raster: class raster.
         output: file to write; .gpkg, .shp, .fgb, .geojson or .parquet.
-        settings: classes to skip, confidence raster, minimum mapping unit, simplification; legend: classes are
+        settings: classes to skip, confidence raster, objects, minimum mapping unit, simplification; legend: classes are
             renamed and merged before polygons are made.
         out: whether to overwrite.
         raster_out: also write the class raster that the polygons are the outlines of, as a COG, into the output's
@@ -101,15 +102,15 @@ def vectorize(
     check_path(output)
     legend = None if settings.legend is None else read_legend_file(settings.legend)
     classes = open_class_raster(raster, legend=legend)
-    confidence = find_confidence(raster, settings)
-    inputs = [raster, confidence, aoi]
+    scores = ScoreFiles.beside(raster, settings)
+    inputs = [raster, scores.confidence, scores.probabilities, aoi]
     names = [path.name for path in paths] + _raster_names(raster_out, output, inputs)
     if instances_out is not None:
         _check_instances(Path(instances_out), names, output, inputs, thing_codes(classes.scheme, settings.things))
         names.append(Path(instances_out).name)
     area_wkb = None if aoi is None else area_in_crs(Path(aoi), classes, paths)
-    check_scored(settings, classes.scheme, scored=confidence is not None)
-    key = _key(classes, vector_suffix(output), confidence, settings, area_wkb)
+    check_scored(settings, classes.scheme, scores.layers)
+    key = _key(classes, vector_suffix(output), scores, settings, area_wkb)
     record = f"{output.name}.json"
     with Publication(
         output.parent, record, key, overwrite=out.overwrite, break_lock=out.break_lock, names=names
@@ -117,8 +118,8 @@ def vectorize(
         if publication.up_to_date:
             return _recorded_result(paths, raster_out, instances_out, output.parent / record)
         area = None if area_wkb is None else area_on(area_wkb, classes.grid)
-        found, scratch = find_regions(classes, confidence, settings, area, max_memory), publication.work
-        with objects_of(found, confidence, settings, scratch, max_memory) as regions:
+        found, scratch = find_regions(classes, scores.confidence, settings, area, max_memory), publication.work
+        with objects_of(found, scores, settings, scratch, max_memory) as regions:
             if raster_out is not None:
                 write_regions(regions, publication.stage(Path(raster_out).name))
             if instances_out is not None:
@@ -186,14 +187,6 @@ def _check_instances(
             raise OutputExistsError(f"output {place} is also an input; choose another --instances-out.")
 
 
-def find_confidence(raster: Path, settings: VectorSettings) -> Path | None:
-    """The confidence raster to use: as set, else the sibling `NAME.confidence.tif` of `NAME.classes.tif`."""
-    if settings.scores is not None:
-        return settings.scores
-    sibling = raster.with_name(f"{scene_name(raster)}.confidence.tif")
-    return sibling if sibling.is_file() and sibling != raster else None
-
-
 def area_in_crs(aoi: Path, raster: ClassRaster, outputs: Sequence[Path]) -> bytes:
     """An area of interest in the raster's CRS, as WKB.
 
@@ -214,13 +207,15 @@ def area_in_crs(aoi: Path, raster: ClassRaster, outputs: Sequence[Path]) -> byte
 
 
 def _key(
-    raster: ClassRaster, suffix: str, confidence: Path | None, settings: VectorSettings, aoi_wkb: bytes | None
+    raster: ClassRaster, suffix: str, scores: ScoreFiles, settings: VectorSettings, aoi_wkb: bytes | None
 ) -> dict[str, Any]:
     """Everything that the output depends on."""
+    all_scores = {} if scores.probabilities is None else {"probabilities": fingerprint(str(scores.probabilities))}
     return {
         "geoseg": __version__,
         "input": fingerprint(str(raster.path)),
-        "scores": None if confidence is None else fingerprint(str(confidence)),
+        "scores": None if scores.confidence is None else fingerprint(str(scores.confidence)),
+        **all_scores,
         "format": suffix,
         "legend": None if settings.legend is None else _translation(raster),
         **vector_key(settings, raster.scheme, raster.grid, aoi_wkb),

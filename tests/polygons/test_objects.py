@@ -66,8 +66,8 @@ def landcover(codes: Codes, band_rows: int | None, unit: int = 0) -> Landcover:
 
 def finished(cover: Landcover, cells: Cells, written: NDArray[np.int32], scores: Codes) -> Divided:
     read = cells.reader(rows_of(written))
-    found = survey_cells(cover, cells, read, read_scores=rows_of(scores))
-    ids = np.append(instance_ids(found.components, THINGS), 0)
+    found, objects = survey_cells(cover, cells, read, read_scores=rows_of(scores))
+    ids = np.append(instance_ids(objects), 0)
     painted = np.concatenate([painted[1:, 1:-1] for _, painted in found.painted_bands(read)])
     return Divided(ids[painted].astype(np.int32), found, read(0, len(written)))
 

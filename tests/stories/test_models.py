@@ -257,6 +257,7 @@ def test_the_list_tells_what_may_be_done_with_each(forward: Path, home: Path, pu
         "closed": "no",
         "dynamicworld": "yes",
         "landcover": "yes",
+        "trees-aerial": "yes",
         "vegetation-aerial": "yes",
     }
     places = dict.fromkeys(rows, "cache") | dict.fromkeys(bundled(), "bundled")

@@ -19,6 +19,7 @@ from zone_kit import class_raster
 from geoseg.classes import ClassScheme, LandClass
 from geoseg.io.record import verify_record
 from geoseg.polygons import survey
+from geoseg.settings import VectorSettings
 
 PARCELS = ClassScheme(
     (
@@ -249,3 +250,147 @@ def test_a_legend_makes_things(parcels, tmp_path) -> None:
     (tmp_path / "legend.yaml").write_text(json.dumps({"classes": rows}))
     table = vectorized(parcels, tmp_path / "a.gpkg", "--legend", str(tmp_path / "legend.yaml"))
     assert table.inst_id.max() == ndimage.label(parcel_codes() == 1)[1]
+
+
+PARK = ClassScheme(
+    (
+        LandClass(1, "other", (217, 212, 199)),
+        LandClass(2, "vegetation", (159, 207, 138)),
+        LandClass(3, "tree", (31, 107, 48)),
+    )
+)
+PEAKS = ((20, 20), (20, 34), (60, 25), (58, 70), (66, 82))
+
+
+def park(folder: Path) -> Path:
+    """A lawn with five trees whose scores have a hill each; two of them are not the winner anywhere."""
+    rows, cols = np.mgrid[:90, :110]
+    away = np.stack([np.hypot(rows - row, cols - col) for row, col in PEAKS])
+    hill = np.clip(230 - 20 * away, 20, None)
+    hill[3:] = np.minimum(hill[3:], 110)
+    tree = hill.max(axis=0)
+    codes = np.where(np.hypot(rows - 45, cols - 50) < 50, np.where(tree > 125, 3, 2), 1)
+    codes[:4] = 255
+    tree[codes == 1] = 3
+    bands = np.stack([np.where(codes == 1, 240, 10), 255 - tree, tree]).astype(np.uint8)
+    bands[:, codes == 255] = 0
+    raster = class_raster(folder / "scene.classes.tif", codes.astype(np.uint8), PARK)
+    with rasterio.open(raster) as dataset:
+        profile = dataset.profile | {"count": 3, "nodata": 0, "dtype": "uint8", "photometric": "minisblack"}
+    with rasterio.open(folder / "scene.probabilities.tif", "w", **profile) as dataset:
+        dataset.write(bands)
+        dataset.descriptions = PARK.names
+    return raster
+
+
+CROWNS = ("--things", "tree,vegetation", "--split", "scores:tree", "--split-radius", "9px", "--split-score", "0.35")
+
+
+def test_crowns_stand_around_the_peaks_of_a_score(tmp_path) -> None:
+    raster = park(tmp_path)
+    before = codes_of(raster)
+    table = vectorized(raster, tmp_path / "a.gpkg", *CROWNS, "--raster-out", str(tmp_path / "a_classes.tif"))
+    ids, codes = codes_of(tmp_path / "a.tif"), codes_of(tmp_path / "a_classes.tif")
+    assert sorted(ids[row, col] for row, col in PEAKS) == [1, 2, 3, 4, 5] == list(range(1, ids.max() + 1))
+    assert (codes[ids > 0] == 3).all()
+    assert (codes[ids == 0] == before[ids == 0]).all()
+    assert (before[ids > 0] == 2).any()
+    own = table[table.inst_id.notna()]
+    assert sorted(own.inst_id) == [1, 2, 3, 4, 5]
+    assert set(own.class_name) == {"tree"}
+    for poly_id, row in own.iterrows():
+        assert np.flatnonzero(ids == row.inst_id)[0] == poly_id
+        assert ((ids == row.inst_id).sum(), ndimage.label(ids == row.inst_id)[1]) == (row.n_pixels, 1)
+    assert shapely.coverage_is_valid(table.geometry.values)
+    fewer = vectorized(raster, tmp_path / "b.gpkg", *CROWNS[:-1], "0.6")
+    assert fewer.inst_id.max() == 3
+
+
+def test_no_band_shows_in_crowns(tmp_path, monkeypatch) -> None:
+    raster = park(tmp_path)
+    whole = vectorized(raster, tmp_path / "whole.gpkg", *CROWNS)
+    for rows in (1, 7, 64):
+        monkeypatch.setattr(survey, "BAND_PX", rows * 110)
+        banded = vectorized(raster, tmp_path / f"bands{rows}.gpkg", *CROWNS)
+        assert banded.drop(columns="geometry").equals(whole.drop(columns="geometry"))
+        assert shapely.equals_identical(banded.geometry.values, whole.geometry.values).all()
+        assert (tmp_path / f"bands{rows}.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("--things", "vegetation", "--split", "scores:tree"), "must be among --things vegetation"),
+        (("--things", "tree", "--split", "scores:oak"), "--split scores: 'oak' is no class"),
+        (("--things", "tree", "--split", "scores:"), "--split 'scores:' is none of"),
+        ((*CROWNS, "--split-depth", "0.1"), "--split-depth 0.1 has nothing to act on with --split scores:tree"),
+        (
+            ("--things", "tree", "--split", "watershed", "--split-apart", "3px"),
+            "nothing to act on with --split watershed",
+        ),
+        ((*CROWNS[:-1], "2"), "--split-score '2': with --split scores:tree it is a part of the score"),
+        ((*CROWNS, "--split-apart", "900px"), "takes at most 128"),
+        ((*CROWNS, "--split-smooth", "3"), "--split-smooth '3' is no length"),
+    ],
+)
+def test_refusals_of_crowns_are_one_line(tmp_path, flags, says) -> None:
+    raster = park(tmp_path)
+    done = geoseg("vectorize", raster, "-o", tmp_path / "a.gpkg", *flags)
+    assert (done.code, says in done.last) == (2, True), done.err
+
+
+def test_crowns_without_scores_of_all_classes_are_refused(tmp_path) -> None:
+    raster = park(tmp_path)
+    call = ("vectorize", raster, "-o", tmp_path / "a.gpkg", *CROWNS)
+    with rasterio.open(tmp_path / "scene.probabilities.tif", "r+") as dataset:
+        dataset.descriptions = ("other", "green", "oak")
+    other = geoseg(*call)
+    assert (other.code, "has no band 'tree', but other, green, oak" in other.last) == (65, True), other.err
+    (tmp_path / "scene.probabilities.tif").unlink()
+    none = geoseg(*call)
+    assert (none.code, "NAME.probabilities.tif beside the class raster" in none.last) == (2, True), none.err
+
+
+def test_run_makes_the_scores_that_its_split_needs(piece, model, tmp_path) -> None:
+    call = ["run", piece, "-o", tmp_path, "-m", model, "--things", "trees,built", "--split", "scores:trees"]
+    done = geoseg(*call, "--split-score", "0.2", "--json")
+    assert done.code == 0, done.err
+    result, ids = json.loads(done.out), codes_of(tmp_path / "piece.instances.tif")
+    codes, raw = codes_of(tmp_path / "piece.classes.tif"), codes_of(tmp_path / "piece.raw.tif")
+    assert result["probabilities"] == str(tmp_path / "piece.probabilities.tif")
+    assert ids.max() > 1
+    assert (codes[ids > 0] == 2).all()
+    assert (codes[ids == 0] == raw[ids == 0]).all()
+    assert sum(c["area_m2"] for c in result["changed"]) == 100 * (codes != raw).sum()
+    assert verify_record(tmp_path / "piece.json") == []
+    again = geoseg(
+        "vectorize", tmp_path / "piece.raw.tif", "-o", tmp_path / "again.gpkg", *call[6:], "--split-score", "0.2"
+    )
+    assert again.code == 0, again.err
+    assert polygons_in(tmp_path / "again.gpkg").inst_id.max() == ids.max()
+    assert (geoseg(*call, "--split-score", "0.2").out.count("up to date"), geoseg(*call).code) == (1, 73)
+
+
+def test_no_tile_shows_in_crowns_of_a_run(piece, model, tmp_path) -> None:
+    call = ["run", piece, "-m", model, "--things", "trees,built", "--split", "scores:trees", "--split-score", "0.2"]
+    for folder, tile in (("whole", "2048"), ("tiled", "32")):
+        done = geoseg(*call, "--tile", tile, "-o", tmp_path / folder)
+        assert done.code == 0, done.err
+    for name in ("instances", "classes", "raw", "probabilities"):
+        whole, tiled = (tmp_path / folder / f"piece.{name}.tif" for folder in ("whole", "tiled"))
+        assert whole.read_bytes() == tiled.read_bytes()
+    whole, tiled = (polygons_in(tmp_path / folder / "piece.polygons.gpkg") for folder in ("whole", "tiled"))
+    assert whole.equals(tiled)
+
+
+def test_crowns_of_one_class_move_no_pixel(tmp_path) -> None:
+    raster = park(tmp_path)
+    flags = ("--things", "tree", *CROWNS[2:], "--raster-out", str(tmp_path / "a_classes.tif"))
+    table = vectorized(raster, tmp_path / "a.gpkg", *flags)
+    before = codes_of(raster)
+    assert (codes_of(tmp_path / "a_classes.tif") == before).all()
+    ids = codes_of(tmp_path / "a.tif")
+    assert ids.max() == 3
+    assert (before[ids > 0] == 3).all()
+    assert table[(table.class_id == 3) & table.inst_id.isna()].n_pixels.sum() == ((before == 3) & (ids == 0)).sum()
+    assert not VectorSettings(things=("tree",), split="scores:tree").generalizes
