@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -26,6 +27,7 @@ from geoseg.ledger.row import Row, State
 from geoseg.ledger.scene import BatchScene
 from geoseg.ledger.status_file import write_status
 from geoseg.ledger.store import Ledger
+from geoseg.model.blocks import sharing_blocks
 from geoseg.stories.batch_scene import Made, SceneWatcher, StoppedError, make_scene
 from geoseg.stories.watcher import Watcher
 
@@ -205,18 +207,22 @@ class _Turn:
     """The device, for one lane at a time; who waits for it still hears that the batch ends."""
 
     def __init__(self, device: threading.Lock, stopping: Callable[[], bool]) -> None:
-        self._device, self._stopping = device, stopping
+        self._device, self._stopping, self._leave = device, stopping, ExitStack()
 
     def __enter__(self) -> Self:
-        while not self._device.acquire(timeout=_WAKE_S):
-            if self._stopping():
-                raise StoppedError("stopped before its first tile; run the same command again.")
+        with ExitStack() as stack:
+            stack.enter_context(sharing_blocks())
+            while not self._device.acquire(timeout=_WAKE_S):
+                if self._stopping():
+                    raise StoppedError("stopped before its first tile; run the same command again.")
+            stack.callback(self._device.release)
+            self._leave = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._device.release()
+        self._leave.close()
 
 
 def one_line(error: Exception) -> str:
