@@ -53,10 +53,9 @@ def keep_freed_blocks() -> bool:
 
 @contextmanager
 def sharing_blocks() -> Iterator[None]:
-    """For runs of one process that predict one after the other, from when one waits until it has predicted.
+    """Around runs of one process that predict in turns: freed blocks are kept until the last of them has ended.
 
-    What one has freed is what the next one takes: touching it anew was seen to cost half a second a scene. Blocks are
-    kept until nobody waits any more.
+    What one has freed is what the next one takes; touching it anew costs a fifth of a second for each GB.
     """
     global _sharers  # noqa: PLW0603 (malloc is the process's, too)
     with _sharing:

@@ -12,7 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -65,10 +65,13 @@ class Lanes:
         """Do what there is to do; the calling thread is one of the lanes, where signals arrive."""
         beat = threading.Thread(target=self._beat, name="lease", daemon=True)
         beat.start()
+        lanes = self._lanes()
+        # With two, one predicts nearly always: what the network freed in a scene is what it takes for the next.
+        sharing = sharing_blocks() if lanes > 1 else nullcontext()
         try:
-            with ThreadPoolExecutor(LANES, thread_name_prefix="lane") as pool:
+            with sharing, ThreadPoolExecutor(LANES, thread_name_prefix="lane") as pool:
                 try:
-                    others = [pool.submit(self._lane) for _ in range(self._lanes() - 1)]
+                    others = [pool.submit(self._lane) for _ in range(lanes - 1)]
                     self._lane()
                     for lane in others:
                         lane.result()
@@ -207,22 +210,18 @@ class _Turn:
     """The device, for one lane at a time; who waits for it still hears that the batch ends."""
 
     def __init__(self, device: threading.Lock, stopping: Callable[[], bool]) -> None:
-        self._device, self._stopping, self._leave = device, stopping, ExitStack()
+        self._device, self._stopping = device, stopping
 
     def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            stack.enter_context(sharing_blocks())
-            while not self._device.acquire(timeout=_WAKE_S):
-                if self._stopping():
-                    raise StoppedError("stopped before its first tile; run the same command again.")
-            stack.callback(self._device.release)
-            self._leave = stack.pop_all()
+        while not self._device.acquire(timeout=_WAKE_S):
+            if self._stopping():
+                raise StoppedError("stopped before its first tile; run the same command again.")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave.close()
+        self._device.release()
 
 
 def one_line(error: Exception) -> str:
