@@ -234,7 +234,7 @@ def seam_line(seam: Seam) -> str:
     return f"seam: {percent(seam.at_seam)} of pixels differ between neighboring chips at the seam{edge}"
 
 
-NO_SEAM = "seam: not sampled (--seam 100% compares neighboring chips everywhere)"
+NO_SEAM = "seam: not sampled (--seam says how many chips are compared)"
 """The same where none were compared."""
 
 

@@ -17,7 +17,7 @@ from geoseg.settings import OutputSettings, PredictSettings, RunSettings
 from geoseg.stories.batch import batch
 from geoseg.tiling.seam import USUAL_SHARE
 
-NOT_SAMPLED = "seam: not sampled (--seam 100% compares neighboring chips everywhere)"
+NOT_SAMPLED = "seam: not sampled (--seam says how many chips are compared)"
 SCENES = 12
 SHARE = 0.5
 CHIPS = 3
