@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import UsageError
-from geoseg.spelling import Strict
+from geoseg.spelling import Strict, share_of
 
 _SHARD = re.compile(r"(\d+)/(\d+)")
 _SPAN = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?")
@@ -75,11 +75,4 @@ def parse_share(value: object) -> float:
     Raises:
         UsageError: it is no share, 0 to 1.
     """
-    text = str(value).strip()
-    try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        share = math.nan
-    if not 0 <= share <= 1:
-        raise UsageError(f"min_clear {text!r} is no share: write it as 30% or 0.3.")
-    return share
+    return share_of(value, "min_clear")

@@ -222,7 +222,7 @@ def _one_or_each(results: list[dict[str, Any]], settings: RunSettings) -> dict[s
 def _report(
     summary: Summary, where: Path, bar: Bar, changed: list[str], up_to_date: bool, polygons: int | None = None
 ) -> None:
-    from geoseg.console import seam_line, summary_table
+    from geoseg.console import NO_SEAM, seam_line, summary_table
 
     for warning in summary.warnings:
         bar.warn(warning)
@@ -238,6 +238,8 @@ def _report(
         click.echo(line)
     if summary.seam is not None:
         click.echo(seam_line(summary.seam))
+    elif summary.seam_pairs == 0:
+        click.echo(NO_SEAM)
     count = "" if polygons is None else f"{polygons} polygons, "
     click.echo(f"{count}{'up to date' if up_to_date else 'written'}: {where}")
 

@@ -234,6 +234,10 @@ def seam_line(seam: Seam) -> str:
     return f"seam: {percent(seam.at_seam)} of pixels differ between neighboring chips at the seam{edge}"
 
 
+NO_SEAM = "seam: not sampled (--seam says how many chips are compared)"
+"""The same where none were compared."""
+
+
 def _line(name: str, hectares: float, whole: float) -> tuple[str, str, str]:
     return name, format_hectares(hectares), format_share(hectares / whole if whole else 0.0)
 

@@ -121,6 +121,9 @@ MODEL = (
     click.option(
         "--probabilities", "predict__probabilities", is_flag=True, default=None, help="Also write all classes' scores."
     ),
+    click.option(
+        "--seam", "predict__seam", metavar="SHARE", help="Forwards that compare chips at seams.  [default: 2%]"
+    ),
 )
 
 RUNNING = (

@@ -6,30 +6,42 @@ The command line, YAML files and the Python API all fill these; stories read the
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from geoseg.errors import UsageError
 from geoseg.object_settings import ObjectSettings
+from geoseg.predict_settings import SCORE_LAYERS, Backend, Blend, Precision, PredictSettings, Tta
 from geoseg.spelling import Strict, bytes_of, is_number, numbers, path, texts, words
 
+__all__ = [
+    "SCORE_LAYERS",
+    "VECTOR_SUFFIXES",
+    "Backend",
+    "Blend",
+    "Cluster",
+    "Collar",
+    "OutputSettings",
+    "Overlap",
+    "Precision",
+    "PredictSettings",
+    "ReadSettings",
+    "RunSettings",
+    "ScheduleSettings",
+    "Together",
+    "Tta",
+    "ValidRule",
+    "VectorSettings",
+]
 Cluster = Literal["slurm", "pbs", "lsf", "sge", "local"]
 Collar = Literal["auto", "0", "255"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Backend = Literal["auto", "torch", "openvino"]
-Blend = Literal["trim", "taper"]
-Tta = Literal["none", "flip", "d4"]
 Together = Literal["stack", "dates", "each", "mosaic"]
 Overlap = Literal["first", "latest", "clearest"]
 ValidRule = Literal["all", "any"]
 
-SCORE_LAYERS = ("confidence", "ambiguity", "probabilities")
-"""Rasters of scores that may stand beside the class raster, in this order."""
 VECTOR_SUFFIXES = (".gpkg", ".shp", ".fgb", ".geojson", ".parquet")
 _LARGEST_TOLERANCE = 1e8  # more than the way round the Earth
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,51 +99,6 @@ class ReadSettings(Strict):
             raise UsageError(f"--mask-buffer {self.mask_buffer:g} must be metres, 0 or more.")
         if 0 in self.scale:
             raise UsageError("--scale 0 would make every pixel equal; leave it out for numbers as stored.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictSettings(Strict):
-    """Which model and how it runs."""
-
-    model: str = "landcover"
-    """Name of a bundled model or path of a model file."""
-    device: str = "auto"
-    precision: Precision = "auto"
-    backend: Backend = "auto"
-    """Library that computes the network; auto: torch."""
-    chip: int | None = None
-    """Side of a chip in pixels; None: as the model file says."""
-    margin: int | None = None
-    """Pixels trimmed from each side of a chip's output; None: as measured for the model."""
-    batch_size: int | None = None
-    """Chips a forward pass; None: chosen for the device."""
-    blend: Blend = "trim"
-    """Where chips overlap: each cell its own chip's answer, or the weighted mean of all chips that reach there."""
-    tta: Tta = "none"
-    """Test-time augmentation: mean scores over the chip's mirror images (flip: 4), and with quarter turns (d4: 8)."""
-    confidence: bool = False
-    """Also write the winning score."""
-    ambiguity: bool = False
-    """Also write 1 − (best − second score)."""
-    probabilities: bool = False
-    """Also write the scores of all classes, a band each."""
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The score layers asked for, in the order of `SCORE_LAYERS`."""
-        return tuple(name for name in SCORE_LAYERS if getattr(self, name))
-
-    def __post_init__(self) -> None:
-        for name, type_ in (("precision", Precision), ("backend", Backend), ("blend", Blend), ("tta", Tta)):
-            self._check(name, type_)
-        if not _DEVICE.fullmatch(self.device):
-            raise UsageError(f"--device {self.device!r} is not auto, cpu, cuda, cuda:N or mps.")
-        if self.chip is not None and self.chip < 1:
-            raise UsageError(f"--chip {self.chip} must be at least 1 pixel.")
-        if self.margin is not None and self.margin < 0:
-            raise UsageError(f"--margin {self.margin} must not be negative.")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise UsageError(f"--batch-size {self.batch_size} must be at least 1.")
 
 
 @dataclass(frozen=True, kw_only=True)

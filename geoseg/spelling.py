@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -69,6 +70,26 @@ def bytes_of(text: str) -> int:
     if size < 1:
         raise UsageError(f"--max-memory {text!r} is no size: write it as 4GB, 500MB or 2GiB.")
     return size
+
+
+def share_of(value: object, name: str) -> float:
+    """`30%` or 0.3 → 0.3.
+
+    Args:
+        value: as given.
+        name: of the setting, for the message.
+
+    Raises:
+        UsageError: it is no share, 0 to 1.
+    """
+    text = str(value).strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise UsageError(f"{name} {text!r} is no share: write it as 30% or 0.3.")
+    return share
 
 
 def path(value: Any) -> Path | None:

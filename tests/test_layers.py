@@ -35,6 +35,7 @@ ROOMS = (
     Room("geoseg.arrays", 0, WORDS),
     Room("geoseg.settings", 0, WORDS),
     Room("geoseg.object_settings", 0),
+    Room("geoseg.predict_settings", 0),
     Room("geoseg.spelling", 0),
     Room("geoseg.ground", 0, WORDS),
     Room("geoseg.shipped", 0),

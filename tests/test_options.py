@@ -58,6 +58,7 @@ FLAGS = [
     ("--device cuda:1", "predict.device", "cuda:1"),
     ("--precision bf16", "predict.precision", "bf16"),
     ("--backend openvino", "predict.backend", "openvino"),
+    ("--seam 5%", "predict.seam", "5%"),
     ("--chip 256", "predict.chip", 256),
     ("--margin 0", "predict.margin", 0),
     ("--batch-size 3", "predict.batch_size", 3),

@@ -85,7 +85,9 @@ def _small(scene: Scene, window: Window, shape: tuple[int, int]) -> Small:
     with ThreadPoolExecutor(len(scene.bands)) as pool:
         small = list(pool.map(lambda band: _small_plane(scene, band, window, shape), scene.bands))
     for band, plane in zip(scene.bands, small, strict=True):
-        valid &= ~np.ma.getmaskarray(plane) & np.isfinite(plane.data)
+        valid &= ~np.ma.getmaskarray(plane)
+        if plane.dtype.kind == "f":
+            valid &= np.isfinite(plane.data)
         if band.validity.nodata is not None:  # the user's word, which the file's own mask does not know
             valid &= plane.data != band.validity.nodata
         planes.append(plane.data)

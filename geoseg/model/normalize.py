@@ -22,7 +22,10 @@ def reflectance(data: NDArray[Any], scale: Sequence[float], offset: Sequence[flo
     """
     shape = (-1,) + (1,) * (data.ndim - 1)
     gain = np.asarray(scale, np.float32).reshape(shape)
-    return (data.astype(np.float32) + shifts(scale, offset).reshape(shape)) * gain
+    values = data.astype(np.float32)  # ours, so that the rest is done in place
+    values += shifts(scale, offset).reshape(shape)
+    values *= gain
+    return values
 
 
 def shifts(scale: Sequence[float], offset: Sequence[float]) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from geoseg.stories.names import RunResult
 from geoseg.stories.prepare import together
 from geoseg.stories.run import run
 from geoseg.stories.watcher import Watcher
+from geoseg.tiling.seam import USUAL_SHARE
 
 
 class StoppedError(TemporaryError):
@@ -100,9 +101,12 @@ def make_scene(
         if share < scene.min_clear:
             reason = f"{share:.0%} of its pixels are clear, less than {scene.min_clear:.0%}"
             return Made(skipped=reason, facts={"clear": round(share, 4)})
-    asked = scene.settings.output
+    asked, predict = scene.settings.output, scene.settings.predict
     output = replace(asked, overwrite=asked.overwrite or overwrite, restart=asked.restart or restart)
-    result = run(scene.inputs, folder / scene.folder, replace(scene.settings, output=output), watcher, turn=turn)
+    if predict.seam is None:
+        predict = replace(predict, seam=USUAL_SHARE)
+    settings = replace(scene.settings, output=output, predict=predict)
+    result = run(scene.inputs, folder / scene.folder, settings, watcher, turn=turn)
     return Made(facts=_facts(result, folder), sources=result.sources, picture=thumbnail(result.preview))
 
 

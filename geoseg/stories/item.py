@@ -58,6 +58,7 @@ def run_item(
         extra={
             "notes": list(scene.remarks),
             "seam": None if summary.seam is None else asdict(summary.seam),
+            "seam_pairs": summary.seam_pairs,
             "absent_bands": list(job.fit.absent),
             "sensor": scene.sensor,
             "doctor": environment(),

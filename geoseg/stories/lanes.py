@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -26,6 +27,7 @@ from geoseg.ledger.row import Row, State
 from geoseg.ledger.scene import BatchScene
 from geoseg.ledger.status_file import write_status
 from geoseg.ledger.store import Ledger
+from geoseg.model.blocks import sharing_blocks
 from geoseg.stories.batch_scene import Made, SceneWatcher, StoppedError, make_scene
 from geoseg.stories.watcher import Watcher
 
@@ -63,10 +65,13 @@ class Lanes:
         """Do what there is to do; the calling thread is one of the lanes, where signals arrive."""
         beat = threading.Thread(target=self._beat, name="lease", daemon=True)
         beat.start()
+        lanes = self._lanes()
+        # With two, one predicts nearly always: what the network freed in a scene is what it takes for the next.
+        sharing = sharing_blocks() if lanes > 1 else nullcontext()
         try:
-            with ThreadPoolExecutor(LANES, thread_name_prefix="lane") as pool:
+            with sharing, ThreadPoolExecutor(LANES, thread_name_prefix="lane") as pool:
                 try:
-                    others = [pool.submit(self._lane) for _ in range(self._lanes() - 1)]
+                    others = [pool.submit(self._lane) for _ in range(lanes - 1)]
                     self._lane()
                     for lane in others:
                         lane.result()

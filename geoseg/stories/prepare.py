@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from geoseg.io.legend_file import read_legend_file
 from geoseg.io.publish import Publication
 from geoseg.io.read import touches_aoi
 from geoseg.io.remote import is_remote
-from geoseg.io.sample import fingerprint, sample_pixels
+from geoseg.io.sample import fingerprint, lot, sample_pixels
 from geoseg.io.scene import Scene, path_name
 from geoseg.legend import Merge
 from geoseg.log import stage
@@ -29,6 +29,7 @@ from geoseg.spelling import is_stem
 from geoseg.stories.mosaic_facts import band_rows, mosaic_key
 from geoseg.tiling.crew import Crew
 from geoseg.tiling.plan import TilePlan, plan_tiles
+from geoseg.tiling.seam import pairs_by_lot, sampled_pairs
 
 LARGEST_TILE = 2048
 TILES_PER_WORKER = 4
@@ -105,6 +106,8 @@ def prepare(inputs: Sequence[str | Path], settings: RunSettings) -> Job:
         fixed_chip=spec.fixed_chip,
         blend=settings.predict.blend,
     )
+    if settings.predict.seam_share is not None:
+        plan = replace(plan, seam_pairs=pairs_by_lot(plan, settings.predict.seam_share, lot(_contents(scene))))
     merge = None
     if settings.vector.legend is not None:
         merge = read_legend_file(settings.vector.legend).onto(spec.classes)
@@ -228,6 +231,13 @@ def segment_key(job: Job, settings: RunSettings, resolved: dict[str, Any]) -> di
         "scores": list(settings.layers),
         **resolved,
     }
+
+
+def tiles_key(job: Job, key: dict[str, Any]) -> dict[str, Any]:
+    """What finished tiles depend on: the `segment_key`, and the pairs of chips they compare, if not the usual ones."""
+    pairs = sum(1 for _ in sampled_pairs(job.plan))
+    usual = sum(1 for _ in sampled_pairs(replace(job.plan, seam_pairs=None)))
+    return key if pairs == usual else key | {"seam pairs": pairs}
 
 
 def _contents(scene: Scene) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ from geoseg.stories.names import OutputNames, RunResult
 from geoseg.stories.objects import objects_of, write_instances
 from geoseg.stories.past import CALL, Call, Past
 from geoseg.stories.pictures import look_at, write_preview
-from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key
+from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key, tiles_key
 from geoseg.stories.rasters import write_rasters
 from geoseg.stories.regions import find_regions, layer_name, polygons_of, write_regions
 from geoseg.stories.run_report import Made, write_report
@@ -124,7 +124,7 @@ def run(
         break_lock=output.break_lock,
         restart=output.restart,
         names=names.all,
-        tiles_key=key["segment"],
+        tiles_key=tiles_key(job, key["segment"]),
         update_by=without_contents if output.update else None,
     ) as publication:
         if publication.up_to_date:

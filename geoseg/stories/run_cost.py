@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from geoseg.errors import MemoryLimitError
 from geoseg.io.machine import gdal_cache_bytes, memory_room, resident
 from geoseg.io.scratch import copying_bytes
-from geoseg.model.blocks import give_back_freed_blocks
+from geoseg.model.blocks import give_back_freed_blocks, idle_bytes
 from geoseg.model.device import Resolved
 from geoseg.model.footprint import activation_bytes
 from geoseg.quality import REASONS
@@ -157,7 +157,7 @@ def load_of(job: Job, resolved: Resolved, settings: RunSettings) -> Load:
         forward *= 1 if resolved.device == "cpu" else resolved.batch_size
     later = 0 if idle else (CUDA_LATER if on_gpu else LATER) + 4 * job.model.path.stat().st_size
     return Load(
-        base=resident() + gdal_cache_bytes() + later,
+        base=resident() - idle_bytes() + gdal_cache_bytes() + later,
         forward=forward,
         bands=len(scene.bands),
         item=scene.dtype.itemsize,

@@ -97,7 +97,7 @@ def write_report(place: Path, made: Made, classes: Path, folder: Path) -> None:
         facts=(
             FactGroup("Input", tuple(_input(job))),
             FactGroup("Model", tuple(_model(spec, job.model.sha256))),
-            FactGroup("Settings", tuple(_settings(made.settings))),
+            FactGroup("Settings", (*_settings(made.settings), *_seam(summary))),
             FactGroup("Software", tuple({"geoseg": __version__, **machine_key(made.resolved)}.items())),
         ),
         warnings=summary.warnings,
@@ -154,6 +154,12 @@ def _settings(settings: RunSettings) -> Iterator[tuple[str, str]]:
             if one.name not in _AS_RESOLVED and value != getattr(usual, one.name):
                 yield one.name.replace("_", " "), _plain(value)
     yield "all others", "as by default"
+
+
+def _seam(summary: Summary) -> Iterator[tuple[str, str]]:
+    """A number that is not there, and is not 0."""
+    if summary.seam_pairs == 0:
+        yield "seam disagreement", "not sampled"
 
 
 def _plain(value: Any) -> str:

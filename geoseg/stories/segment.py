@@ -16,14 +16,14 @@ from geoseg.model.device import machine_key, resolve
 from geoseg.model.spec import ModelSpec
 from geoseg.settings import RunSettings
 from geoseg.stories.mosaic_facts import describe_radiometry
-from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key
+from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key, tiles_key
 from geoseg.stories.raster_names import RasterNames
 from geoseg.stories.rasters import write_rasters
 from geoseg.stories.understood import tell_understood
 from geoseg.stories.update import finished_pixels, without_contents
 from geoseg.stories.watcher import Silent, Watcher
 from geoseg.tiling.cluster import check_schedule
-from geoseg.tiling.seam import Seam
+from geoseg.tiling.seam import Seam, possible_pairs, sampled_pairs
 from geoseg.tiling.tally import Tally
 
 
@@ -47,7 +47,9 @@ class Summary:
     chips: int
     """Chips sent through the network."""
     seam: Seam | None
-    """How much neighboring chips disagree, by a sample; None: no two valid ones to compare."""
+    """How much neighboring chips disagree, by a sample; None: no two valid ones to compare, or none sampled."""
+    seam_pairs: int | None = None
+    """Pairs of chips in the sample; 0: not sampled, None: there are no two chips with something in common."""
     warnings: tuple[str, ...]
     """What the user should know before trusting the result."""
 
@@ -116,7 +118,7 @@ def segment(
         break_lock=settings.output.break_lock,
         restart=settings.output.restart,
         names=names.all,
-        tiles_key=key,
+        tiles_key=tiles_key(job, key),
         update_by=without_contents if settings.output.update else None,
     ) as publication:
         if publication.up_to_date:
@@ -181,6 +183,7 @@ def summarize(tally: Tally, job: Job) -> Summary:
         area_model=tally.model.name,
         chips=tally.chips,
         seam=tally.seam,
+        seam_pairs=sum(1 for _ in sampled_pairs(job.plan)) if possible_pairs(job.plan) else None,
         warnings=(*job.fit.warnings, *tally.events, *(demo if job.model.spec.demonstration else ())),
     )
 

@@ -129,6 +129,8 @@ class TilePlan(Sequence[Tile]):
     cells_per_side: int
     fixed_chip: bool = False
     blend: Blend = "trim"
+    seam_pairs: int | None = None
+    """Pairs of chips that are compared, as far as there are so many; None: see `geoseg.tiling.seam.usual_pairs`."""
 
     def __post_init__(self) -> None:
         check_chip(self.chip, self.margin, self.stride)

@@ -11,6 +11,9 @@ tells what trimming the margin took away. A good margin makes the first a small 
 
 A few pairs of chips are sampled over the whole lattice, which depends on the plan alone: each pair is predicted, apart
 from the map, by the tile that owns its first cell, so that the number is the same for every tiling.
+
+A small scene of a batch would pay for a pair as much as for a fifth of its map. There `pairs_by_lot` gives one in so
+many scenes a pair, so that all of them together are sampled like one raster of their size.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from geoseg.tiling.plan import Cell, Tile, TilePlan
 
 CHIPS_PER_PAIR = 100
 """So that the sample costs about 2 % of the forward passes."""
+USUAL_SHARE = f"{200 // CHIPS_PER_PAIR}%"
+"""The same as a share of the forward passes."""
 MOST_PAIRS = 16
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -62,15 +67,36 @@ class Pair:
     second: Cell
 
 
+def usual_pairs(plan: TilePlan) -> int:
+    """Pairs for a scene of its own: one for `CHIPS_PER_PAIR` chips, at least one, at most `MOST_PAIRS`."""
+    return min(MOST_PAIRS, max(1, plan.rows.count * plan.cols.count // CHIPS_PER_PAIR))
+
+
+def possible_pairs(plan: TilePlan) -> int:
+    """Pairs of neighbors that see something in common."""
+    rows, cols = plan.rows.count, plan.cols.count
+    return rows * (cols - 1) + (rows - 1) * cols if plan.margin else 0
+
+
+def pairs_by_lot(plan: TilePlan, share: float, lot: float) -> int:
+    """Pairs whose forward passes are a share of the map's, on average over all lots.
+
+    Args:
+        plan: of the scene.
+        share: of the forward passes, 0 to 1.
+        lot: 0 to 1, 1 excluded; of a scene always the same, over scenes evenly spread.
+    """
+    return math.floor(plan.rows.count * plan.cols.count * share / 2 + lot)
+
+
 def sampled_pairs(plan: TilePlan) -> Iterator[tuple[int, int, bool]]:
     """Row and column of the first cells of the sampled pairs, and whether the second lies below.
 
     Multiples of the golden ratio spread evenly for any number of pairs, and are the same everywhere.
     """
-    rows, cols = plan.rows.count, plan.cols.count
-    beside = rows * (cols - 1)
-    total = beside + (rows - 1) * cols
-    count = min(total, MOST_PAIRS, max(1, rows * cols // CHIPS_PER_PAIR)) if plan.margin else 0
+    cols, total = plan.cols.count, possible_pairs(plan)
+    beside = plan.rows.count * (cols - 1)
+    count = min(total, usual_pairs(plan) if plan.seam_pairs is None else plan.seam_pairs)
     for number in dict.fromkeys(int(n * _GOLDEN % 1 * total) for n in range(1, count + 1)):
         below = number >= beside
         yield (*(divmod(number - beside, cols) if below else divmod(number, cols - 1)), below)

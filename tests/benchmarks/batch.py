@@ -65,11 +65,10 @@ def measure(options: dict[str, object]) -> None:
     from geoseg.settings import OutputSettings, PredictSettings, RunSettings
     from geoseg.stories import lanes
     from geoseg.stories.batch import batch
-    from geoseg.tiling import seam
 
-    if not options["seam"]:
-        seam.MOST_PAIRS = 0
-    predict = PredictSettings(model=str(options["model"]), device=str(options["device"]))
+    predict = PredictSettings(
+        model=str(options["model"]), device=str(options["device"]), seam=None if options["seam"] else "0%"
+    )
     out = Path(str(options["out"])) / str(options["name"])
     geoseg.run(str(options["small"]), out / "small", RunSettings(predict=predict))
     start, cpu = time.perf_counter(), time.process_time()

@@ -51,6 +51,43 @@ def test_freed_blocks_are_reused_until_that_is_stopped_and_can_be_again():
     assert max(kept, kept_again) < pages // 4
 
 
+SHARED = """
+import resource
+import torch
+from geoseg.model.blocks import idle_bytes, keep_freed_blocks, sharing_blocks, stop_keeping_blocks
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def report():
+    start = faults()
+    for _ in range(10):
+        torch.ones(2**24)
+    print(faults() - start)
+with sharing_blocks():
+    with sharing_blocks():
+        assert keep_freed_blocks()
+        for _ in range(20):
+            torch.ones(2**24)
+        stop_keeping_blocks()
+    report()
+    print(idle_bytes())
+print(idle_bytes())
+report()
+"""
+
+
+@pytest.mark.skipif(not keep_freed_blocks(), reason="another C library, or its settings are given")
+def test_blocks_stay_until_the_last_who_shares_them_has_ended():
+    """Named mutation: `stop_keeping_blocks` heeds only its own caller."""
+    pages = 2**26 // os.sysconf("SC_PAGE_SIZE")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    done = subprocess.run([sys.executable, "-c", SHARED], capture_output=True, text=True, check=True, env=clean)
+    shared, idle, idle_afterwards, alone = map(int, done.stdout.split())
+    assert shared < pages // 4
+    assert alone > pages // 2
+    assert idle > 2**26 * 0.9
+    assert idle_afterwards < 2**20
+
+
 def test_what_the_user_has_set_wins(monkeypatch):
     monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
     assert not keep_freed_blocks()

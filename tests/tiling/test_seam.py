@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import geopandas as gpd
 import numpy as np
 import pytest
@@ -17,7 +20,18 @@ from geoseg.io.compose import open_scene
 from geoseg.settings import ReadSettings
 from geoseg.tiling import seam as seam_module
 from geoseg.tiling.plan import plan_tiles
-from geoseg.tiling.seam import CHIPS_PER_PAIR, MOST_PAIRS, Pair, Seam, count_differences, sampled_pairs, seam_zones
+from geoseg.tiling.seam import (
+    CHIPS_PER_PAIR,
+    MOST_PAIRS,
+    USUAL_SHARE,
+    Pair,
+    Seam,
+    count_differences,
+    pairs_by_lot,
+    possible_pairs,
+    sampled_pairs,
+    seam_zones,
+)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +105,52 @@ def test_the_sample_is_made_of_neighbors_and_small(height, width, tile):
     for row, col, below in pairs:
         assert 0 <= row < rows - below
         assert 0 <= col < cols - (not below)
+
+
+LOTS = 64
+
+
+def over_all_lots(plan, share: float, draw) -> int:
+    """Pairs of as many scenes of one plan as there are lots."""
+    return sum(draw(plan, share, lot / LOTS) for lot in range(LOTS))
+
+
+@given(height=st.integers(25, 400), width=st.integers(25, 400), share=st.integers(0, 64).map(lambda part: part / 64))
+def test_the_scenes_of_a_batch_are_sampled_like_one_raster_of_their_size(height, width, share):
+    """Over evenly spread lots the pairs are, exactly, the share of all chips that was asked for, two chips each.
+
+    Shares and lots are binary fractions, so that no sum is rounded. Named mutation, applied: no lot is drawn.
+    """
+    plan = plan_of(height, width)
+    chips = LOTS * plan.rows.count * plan.cols.count
+    assert over_all_lots(plan, share, pairs_by_lot) == math.floor(chips * share / 2)
+    drawn = [pairs_by_lot(plan, share, lot / LOTS) for lot in range(LOTS)]
+    assert drawn == sorted(drawn)
+    assert max(drawn) - min(drawn) <= 1
+
+
+def test_mutation_without_a_lot_small_scenes_are_never_sampled():
+    plan = plan_of(60, 60)
+    assert plan.rows.count * plan.cols.count == 9
+    unlucky = over_all_lots(plan, 0.125, lambda plan, share, _: pairs_by_lot(plan, share, 0.0))
+    assert (unlucky, over_all_lots(plan, 0.125, pairs_by_lot)) == (0, 36)
+
+
+def test_the_usual_share_is_that_of_a_large_raster_of_its_own():
+    plan = plan_of(700, 700)
+    chips = plan.rows.count * plan.cols.count
+    assert chips > 8 * CHIPS_PER_PAIR
+    share = float(USUAL_SHARE.removesuffix("%")) / 100
+    assert pairs_by_lot(plan, share, 0.0) == chips // CHIPS_PER_PAIR == len(list(sampled_pairs(plan)))
+
+
+@given(height=st.integers(1, 200), width=st.integers(1, 200), pairs=st.integers(0, 300), tile=st.integers(1, 300))
+def test_as_many_pairs_as_asked_for_and_possible(height, width, pairs, tile):
+    plan = replace(plan_of(height, width, tile=tile), seam_pairs=pairs)
+    found = list(sampled_pairs(plan))
+    assert len(found) <= min(pairs, possible_pairs(plan))
+    assert bool(found) == bool(min(pairs, possible_pairs(plan)))
+    assert found == list(sampled_pairs(replace(plan_of(height, width), seam_pairs=pairs)))
 
 
 def test_nothing_to_compare(tmp_path):
