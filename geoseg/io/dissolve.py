@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from io import FileIO
 from itertools import pairwise
@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from geoseg.errors import OutputError
 from geoseg.io import posix
-from geoseg.io.growing import GrowingPolygons
 from geoseg.io.polygon_rows import (
     LARGEST_GEOMETRY,
     SCHEMA,
@@ -42,25 +41,18 @@ _HEAD = struct.Struct("=BII")
 _MULTIPOLYGON = 6
 
 
-def store(
-    tables: Iterable[Polygons],
-    folder: Path,
-    *,
-    dissolve: bool,
-    follow: Callable[[GrowingPolygons], None] | None = None,
-) -> StoredPolygons:
+def store(tables: Iterable[Polygons], folder: Path, *, dissolve: bool) -> StoredPolygons:
     """Write the tables of one map into a file of a folder: their polygons, or one multipolygon for each class.
 
     Args:
         tables: at least one, possibly empty, all of one class raster.
         folder: where files may be made; dissolving needs room for all geometries twice.
         dissolve: gather the polygons of each class.
-        follow: gets the polygons before the first is stored, for another thread to read; not if they are gathered.
 
     Raises:
         OutputError: the disk refuses, or a geometry is larger than any format holds.
     """
-    polygons = store_polygons(tables, folder / "polygons", None if dissolve else follow)
+    polygons = store_polygons(tables, folder / "polygons")
     if not dissolve:
         return polygons
     found = dissolved(polygons, folder / "classes")

@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from geoseg.io.polygon_rows import AnyPolygons, binary_parts
+from geoseg.io.polygon_rows import StoredPolygons, binary_parts
 from geoseg.polygons.wkb import bounds_of
 
 
-def write_parquet(polygons: AnyPolygons, path: Path, about: Mapping[str, str]) -> None:
+def write_parquet(polygons: StoredPolygons, path: Path, about: Mapping[str, str]) -> None:
     """GeoParquet 1.1 with a bounding box column, zstd, a row group for each batch of the stored polygons.
 
     What is to be known about the map stands among the file's metadata.

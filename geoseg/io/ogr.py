@@ -15,7 +15,7 @@ from pyogrio import get_gdal_config_option, set_gdal_config_options
 from pyogrio.raw import write_arrow
 
 from geoseg.io.failpoint import failpoint
-from geoseg.io.polygon_rows import AnyPolygons
+from geoseg.io.polygon_rows import StoredPolygons
 from geoseg.style import vector_qml
 
 _DRIVERS = {".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON"}
@@ -35,7 +35,7 @@ OGR_ERRORS = (
 
 
 def write_ogr(
-    polygons: AnyPolygons, path: Path, layer: str, about: Mapping[str, str], written: datetime | None = None
+    polygons: StoredPolygons, path: Path, layer: str, about: Mapping[str, str], written: datetime | None = None
 ) -> None:
     """Write polygons with the driver of the suffix; a GeoPackage gets QGIS's style table, too.
 
@@ -100,7 +100,7 @@ def _options(suffix: str, layer: str, about: dict[str, str]) -> dict[str, Any]:
     return {"layer": layer} | ({"layer_metadata": about} if about else {})
 
 
-def _bendable(polygons: AnyPolygons) -> Iterator[pa.RecordBatch]:
+def _bendable(polygons: StoredPolygons) -> Iterator[pa.RecordBatch]:
     """Edges cut to 1 km: OGR projects vertices only, and at that length an edge strays by centimeters."""
     if polygons.crs.is_geographic:
         yield from polygons.batches()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from itertools import chain, pairwise
@@ -20,7 +19,6 @@ from geoseg.classes import ClassScheme
 from geoseg.errors import OutputError
 from geoseg.ground import AreaModelName
 from geoseg.io import posix
-from geoseg.io.growing import GrowingPolygons
 from geoseg.polygons.table import Polygons, Totals
 from geoseg.polygons.wkb import VERTEX_BYTES, polygon_sizes, write_wkb
 
@@ -87,18 +85,12 @@ class StoredPolygons:
             yield from reader
 
 
-AnyPolygons = StoredPolygons | GrowingPolygons
-
-
-def store_polygons(
-    tables: Iterable[Polygons], path: Path, follow: Callable[[GrowingPolygons], None] | None = None
-) -> StoredPolygons:
+def store_polygons(tables: Iterable[Polygons], path: Path) -> StoredPolygons:
     """Write the tables of one map into a file, one after the other; memory: a table and a record batch.
 
     Args:
         tables: at least one, possibly empty, all of one class raster.
         path: file to create.
-        follow: gets the rows before the first is stored, for another thread to read as they come.
 
     Raises:
         OutputError: the disk refuses, or a polygon is larger than any format holds.
@@ -115,22 +107,15 @@ def store_polygons(
             parts.append(Totals.of(table))
             yield from _rows(table)
 
-    facts = (first.scheme, first.crs, first.area_model, first.scene_id)
-    growing = GrowingPolygons(path, *facts, first.img_date, schema)
     with (
         posix.disk_errors("polygons", path),
-        closing(growing.growth),
         path.open("wb") as sink,
         pa.ipc.new_stream(sink, schema) as writer,
     ):
-        if follow is not None:
-            follow(growing)
         for batch in regrouped(rows()):
             writer.write_batch(batch)
-            sink.flush()
-            growing.growth.add()
-        growing.growth.end(Totals.sum(parts))
-    return StoredPolygons(path, *facts, growing.totals, first.img_date, schema=schema)
+    facts = (first.scheme, first.crs, first.area_model, first.scene_id)
+    return StoredPolygons(path, *facts, Totals.sum(parts), first.img_date, schema=schema)
 
 
 def _rows(table: Polygons) -> Iterator[pa.RecordBatch]:

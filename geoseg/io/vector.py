@@ -18,7 +18,7 @@ from pyogrio.raw import open_arrow
 from geoseg.errors import InputError, OutputError, OutputExistsError, UsageError
 from geoseg.io.geoparquet import write_parquet
 from geoseg.io.ogr import OGR_ERRORS, write_ogr
-from geoseg.io.polygon_rows import SCHEMA, AnyPolygons, largest_geometry
+from geoseg.io.polygon_rows import SCHEMA, StoredPolygons, largest_geometry
 from geoseg.polygons.wkb import VERTEX_BYTES
 from geoseg.settings import VECTOR_SUFFIXES
 from geoseg.style import vector_qml
@@ -94,7 +94,7 @@ def about_of(tags: Mapping[str, str]) -> dict[str, str]:
 
 
 def write_polygons(
-    polygons: AnyPolygons,
+    polygons: StoredPolygons,
     path: Path,
     *,
     layer: str,
@@ -169,14 +169,14 @@ def _check_creatable(path: Path) -> None:
         raise OutputExistsError(f"{path} cannot be created: {error.strerror}.") from error
 
 
-def _check_fits(polygons: AnyPolygons, path: Path) -> None:
+def _check_fits(polygons: StoredPolygons, path: Path) -> None:
     if path.suffix.lower() == ".shp":
         _check_shapefile(polygons, path)
     if path.suffix.lower() == ".geojson":
         _check_geojson(polygons, path)
 
 
-def _check_geojson(polygons: AnyPolygons, path: Path) -> None:
+def _check_geojson(polygons: StoredPolygons, path: Path) -> None:
     """Refuse what GDAL would not write, or not read again.
 
     Raises:
@@ -196,7 +196,7 @@ def _check_geojson(polygons: AnyPolygons, path: Path) -> None:
         )
 
 
-def _check_shapefile(polygons: AnyPolygons, path: Path) -> None:
+def _check_shapefile(polygons: StoredPolygons, path: Path) -> None:
     """Refuse what a Shapefile would cut off.
 
     Raises:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,8 +20,7 @@ from geoseg.io.burn import area_on
 from geoseg.io.class_raster import ClassRaster, open_class_raster
 from geoseg.io.dissolve import store
 from geoseg.io.failpoint import failpoint
-from geoseg.io.growing import GrowingPolygons
-from geoseg.io.polygon_rows import AnyPolygons, StoredPolygons
+from geoseg.io.polygon_rows import StoredPolygons
 from geoseg.io.publish import Publication
 from geoseg.io.score_raster import score_counts
 from geoseg.io.table import write_zone_table
@@ -196,32 +195,21 @@ def _vectorized(work: _Work, answer: Summary) -> Outcome:
     """
     codes = [c.code for c in work.job.scheme.classes if answer.pixels[c.name]]
     raster = open_class_raster(work.stage(work.names.answer), occurring=codes)
-    # GDAL writes a file with one processor, and holds the interpreter for most of that time.
-    begun: list[Future[None]] = []
-    with ThreadPoolExecutor(2, thread_name_prefix="files") as pool:
-        first, *others = work.names.polygons
-
-        def follow(growing: GrowingPolygons) -> None:
-            begun.append(pool.submit(_write_polygons, work, raster, growing, first))
-
-        outcome = _outlined(work, raster, answer, follow)
+    outcome = _outlined(work, raster, answer)
+    about = about_of(raster.tags)
+    # Writing leaves a processor idle, and decoding the scene for its picture takes as long.
+    with ThreadPoolExecutor(1, thread_name_prefix="pages") as pool:
         pages = pool.submit(_write_pages, work, outcome)
-        for following in begun:
-            following.result()
-        for name in others if begun else (first, *others):
-            _write_polygons(work, raster, outcome[1], name)
+        for name in work.names.polygons:
+            place = work.stage(name)
+            write_polygons(outcome[1], place, layer=layer_name(raster), about=about, written=work.call.written)
+            work.publication.finished(name)
         pages.result()
     return outcome
 
 
-def _write_polygons(work: _Work, raster: ClassRaster, polygons: AnyPolygons, name: str) -> None:
-    about = about_of(raster.tags)
-    write_polygons(polygons, work.stage(name), layer=layer_name(raster), about=about, written=work.call.written)
-    work.publication.finished(name)
-
-
-def _outlined(work: _Work, raster: ClassRaster, answer: Summary, follow: Callable[[GrowingPolygons], None]) -> Outcome:
-    """Rasters after the model's answer, and the polygons; whoever follows may write them while they are found."""
+def _outlined(work: _Work, raster: ClassRaster, answer: Summary) -> Outcome:
+    """Rasters after the model's answer, and the polygons, not yet in any format."""
     names, vector, aoi_wkb = work.names, work.settings.vector, work.job.scene.aoi_wkb
     scores = ScoreFiles(*(_staged(work, layer) for layer in ("confidence", "probabilities")))
     area = None if aoi_wkb is None else area_on(aoi_wkb, raster.grid)
@@ -236,7 +224,7 @@ def _outlined(work: _Work, raster: ClassRaster, answer: Summary, follow: Callabl
         if names.instances is not None:
             write_instances(regions, work.stage(names.instances))
         tables = giving_back(polygons_of(regions, vector, scratch, limit))
-        polygons = store(tables, scratch, dissolve=vector.dissolve, follow=follow)
+        polygons = store(tables, scratch, dissolve=vector.dissolve)
     skipped = skipped_codes(raster.scheme, vector.skip_classes)
     _check_pixels(polygons, summary, raster.scheme, skipped, exact=area is None)
     if area is not None:
