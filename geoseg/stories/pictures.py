@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,19 +50,20 @@ def true_color(scene: Scene) -> Image | None:
     return stretch(*small_image(scene.select(TRUE_COLOR), PICTURE_PX, picture_window(scene)))
 
 
-def look_at(job: Job, classes: Path, summary: Summary, watcher: Watcher) -> Look:
-    """Read the scene's picture and the map's.
+def look_at(job: Job, classes: Path, summary: Summary, picture: Future[Image | None], watcher: Watcher) -> Look:
+    """Wait for the scene's picture, and read the map's.
 
     Args:
         job: for the frame.
         classes: class raster.
         summary: of its pixels.
+        picture: of `true_color`.
         watcher: told when the scene cannot be decoded for it: the map itself is sound.
     """
     window = picture_window(job.scene)
     shown = job.scene.grid.crop(window)
     try:
-        image = true_color(job.scene)
+        image = picture.result()
     except InputError as error:
         watcher.warn(f"the preview comes without its true-color panel: {error}")
         image = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,7 +35,7 @@ from geoseg.stories.item import run_item
 from geoseg.stories.names import OutputNames, RunResult
 from geoseg.stories.objects import objects_of, write_instances
 from geoseg.stories.past import CALL, Call, Past
-from geoseg.stories.pictures import look_at, write_preview
+from geoseg.stories.pictures import Image, look_at, true_color, write_preview
 from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key, tiles_key
 from geoseg.stories.rasters import write_rasters
 from geoseg.stories.regions import find_regions, layer_name, polygons_of, write_regions
@@ -71,6 +71,15 @@ class _Work:
 
     def stage(self, name: str) -> Path:
         return self.publication.stage(name)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is looked at while polygons are written."""
+
+    picture: Future[Image | None]
+    """True color."""
+    scores: Future[Scores | None]
 
 
 def run(
@@ -133,9 +142,12 @@ def run(
         call = Call.now(as_inputs(inputs), folder, past)
         work = _Work(job, resolved, settings, names, publication, watcher, call, turn, folder)
         answer = _segmented(work)
-        summary, polygons, changed = _vectorized(work, answer)
+        with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
+            outcome, seen = _vectorized(work, answer, pool)
+        summary, polygons, changed = outcome
         if zones is not None and names.zones is not None:
             write_zone_table(zone_table([work.stage(names.classes)], zones), work.stage(names.zones))
+        _write_pages(work, outcome, seen)
         later: dict[str, Any] = {CALL: work.call.to_json()}
         later |= {ANSWER: asdict(answer), _CHANGED: [asdict(change) for change in changed], _POLYGONS: len(polygons)}
         publication.commit(lambda files: run_item(files, job, resolved, settings, names, summary) | later)
@@ -187,8 +199,8 @@ def _recorded(names: OutputNames, folder: Path) -> RunResult:
 
 
 @stage("vectorize")
-def _vectorized(work: _Work, answer: Summary) -> Outcome:
-    """Generalized raster, all formats from one set of polygons, and the pages about them.
+def _vectorized(work: _Work, answer: Summary, pool: Executor) -> tuple[Outcome, _Seen]:
+    """Generalized raster and all formats from one set of polygons; the pool looks at the scene meanwhile.
 
     Raises:
         ModelOutputError: the polygons do not hold exactly the pixels of that raster.
@@ -196,16 +208,14 @@ def _vectorized(work: _Work, answer: Summary) -> Outcome:
     codes = [c.code for c in work.job.scheme.classes if answer.pixels[c.name]]
     raster = open_class_raster(work.stage(work.names.answer), occurring=codes)
     outcome = _outlined(work, raster, answer)
+    # Decoding the scene for a picture takes as long as writing, which leaves a processor idle.
+    seen = _Seen(pool.submit(true_color, work.job.scene), pool.submit(_scores, work))
     about = about_of(raster.tags)
-    # Writing leaves a processor idle, and decoding the scene for its picture takes as long.
-    with ThreadPoolExecutor(1, thread_name_prefix="pages") as pool:
-        pages = pool.submit(_write_pages, work, outcome)
-        for name in work.names.polygons:
-            place = work.stage(name)
-            write_polygons(outcome[1], place, layer=layer_name(raster), about=about, written=work.call.written)
-            work.publication.finished(name)
-        pages.result()
-    return outcome
+    for name in work.names.polygons:
+        place = work.stage(name)
+        write_polygons(outcome[1], place, layer=layer_name(raster), about=about, written=work.call.written)
+        work.publication.finished(name)
+    return outcome, seen
 
 
 def _outlined(work: _Work, raster: ClassRaster, answer: Summary) -> Outcome:
@@ -267,11 +277,11 @@ def _scores(work: _Work) -> Scores | None:
     return None if path is None else score_counts(path, work.job.scene.grid)
 
 
-def _write_pages(work: _Work, outcome: Outcome) -> None:
+def _write_pages(work: _Work, outcome: Outcome, seen: _Seen) -> None:
     """What people look at first: the preview, and the page that will stand in the folder."""
     job, names, (summary, polygons, changed) = work.job, work.names, outcome
     classes = work.stage(names.classes)
-    look = look_at(job, classes, summary, work.watcher)
+    look = look_at(job, classes, summary, seen.picture, work.watcher)
     write_preview(work.stage(names.preview), look, job, summary)
     made = Made(
         job=job,
@@ -282,6 +292,6 @@ def _write_pages(work: _Work, outcome: Outcome) -> None:
         polygons=polygons.count_by_class,
         changed=changed,
         look=look,
-        scores=_scores(work),
+        scores=seen.scores.result(),
     )
     write_report(work.stage(names.report), made, classes, work.folder)

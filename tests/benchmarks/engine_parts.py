@@ -200,7 +200,7 @@ def run(given: Options) -> Figures:
         "vectorize_s": spent["vectorize"],
         "write_polygons_s": spent["write"],
         "preview_s": spent["preview"],
-        "rest_s": wall - spent["predict"] - spent["cog"] - spent["vectorize"],
+        "rest_s": wall - spent["predict"] - spent["cog"] - spent["vectorize"] - spent["preview"],
         "polygons": result.n_polygons,
         "mpx": mpx,
     }
