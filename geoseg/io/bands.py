@@ -98,7 +98,12 @@ def _resolve(files: Sequence[RasterFile], request: str) -> tuple[str, Place]:
 
 def _numbered(file: RasterFile, index: int, request: str) -> Place:
     if not 1 <= index <= len(file.dtypes) or index == file.alpha:
-        raise InputError(f"--bands {request!r}: {path_name(file.path)} has bands 1…{file.count}.")
+        said = f"--bands {request!r}: {path_name(file.path)} has bands 1…{file.count}"
+        if index == file.alpha:
+            said += (
+                f"; band {index} is marked as alpha (if it is data: gdal_edit.py -colorinterp_{index} undefined FILE)"
+            )
+        raise InputError(f"{said}.")
     return file, index
 
 

@@ -22,10 +22,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.polygons.adjacency import Adjacency, Int32s, Ints
 from geoseg.polygons.mmu_kernels import NONE, Graph, Heap, Sets, absorb_all, name_sets
 from geoseg.polygons.mmu_size import Unit
+
+Bools = NDArray[np.bool_]
 
 BYTES_PER_COMPONENT = 64
 """What `generalize` holds at most for each component: its own arrays, its result and the starts of `Adjacency`."""
@@ -52,8 +55,13 @@ class Generalized:
         return len(self.final)
 
 
-def generalize(code: Int32s, size: Ints, first: Ints, adjacency: Adjacency, unit: Unit) -> Generalized:
+def generalize(
+    code: Int32s, size: Ints, first: Ints, adjacency: Adjacency, unit: Unit, objects: Bools | None = None
+) -> Generalized:
     """Apply a minimum mapping unit to a component table.
+
+    Objects are never given away and never become one, whatever touches; they receive as others do. Where border and
+    area tie, what is no object comes before them, and among them the first pixel decides.
 
     Time grows as n log n; with `connect=8` besides each group below the unit is walked through whenever it has grown;
     it has fewer members than the unit has pixels. Memory: `BYTES_PER_COMPONENT` and `BYTES_PER_PAIR`, the table itself
@@ -65,6 +73,7 @@ def generalize(code: Int32s, size: Ints, first: Ints, adjacency: Adjacency, unit
         first: (component,) row · width + column of the first pixel; increasing, since components are numbered by it.
         adjacency: which components touch; with contacts at corners if `unit.connect` is 8.
         unit: what is too small.
+        objects: (component,) which are objects; None: none.
 
     Raises:
         ValueError: the arrays do not fit each other, components are not numbered by first pixel, or a size is below 1.
@@ -76,7 +85,12 @@ def generalize(code: Int32s, size: Ints, first: Ints, adjacency: Adjacency, unit
     if size.min(initial=1) < 1:
         raise ValueError(f"a component has size {size.min()}; the smallest is 1.")
     codes = np.unique(code)
-    parent, rank = _absorbed(np.searchsorted(codes, code).astype(np.int32), size, adjacency, unit.of(codes), unit)
+    units, ranks = unit.of(codes), np.searchsorted(codes, code).astype(np.int32)
+    if objects is not None:  # each is of a class of its own, which is never given away
+        ranks[objects] = len(codes) + np.arange(np.count_nonzero(objects), dtype=np.int32)
+        codes = np.append(codes, code[objects])
+        units = np.append(units, np.zeros(len(codes) - len(units), np.int64))
+    parent, rank = _absorbed(ranks, size, adjacency, units, unit)
     now = codes[rank[parent]]
     return Generalized(parent.astype(np.int64), now, _changes(code, now, size))
 

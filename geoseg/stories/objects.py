@@ -1,7 +1,10 @@
 """Objects of a class raster: what `--things` and `--split` ask for, between the regions and their polygons.
 
-Order: components → minimum mapping unit → objects → polygons. An object's class and its number are the panoptic pair:
-the class raster holds one, the instance raster the other, on one grid.
+Order: components → minimum mapping unit → objects → the unit again, for what objects left over → polygons. An object's
+class and its number are the panoptic pair: the class raster holds one, the instance raster the other, on one grid.
+
+Objects that take pixels of other classes cut these into pieces; a piece below the unit is a sliver and goes to the
+neighbor with the longest border, as the unit's law has it. Objects only receive: they never become one.
 """
 
 from __future__ import annotations
@@ -39,10 +42,14 @@ from geoseg.polygons.peaks import PeakRule
 from geoseg.polygons.survey import ReadRows
 from geoseg.settings import VectorSettings
 from geoseg.stories.class_changes import ClassChange, joined
-from geoseg.stories.regions import KEPT_PX, Regions
+from geoseg.stories.regions import KEPT_PX, Regions, generalized
 from geoseg.stories.score_files import ScoreFiles
-from geoseg.stories.vector_key import check_scored, named_code, skipped_codes, thing_codes
+from geoseg.stories.vector_key import check_scored, mapping_unit, named_code, skipped_codes, thing_codes
 from geoseg.things import Split
+
+Bools = NDArray[np.bool_]
+MOVERS = frozenset({"boundary", "peaks"})
+"""Methods whose objects take pixels of other classes."""
 
 
 @contextmanager
@@ -85,9 +92,31 @@ def objects_of(
             skipped = skipped_codes(regions.raster.scheme, settings.skip_classes)
             made = tuple(code for code in regions.raster.scheme.codes if code not in skipped)
             regions, objects = _divided(regions, _Division(things, split, scores, memory_room(max_memory)), spool, made)
+            if split.method in MOVERS:
+                regions, objects = _without_slivers(regions, objects, settings, skipped)
         if things:
             regions = replace(regions, facts=replace(regions.facts, instances=instance_ids(objects)))
         yield regions
+
+
+def _without_slivers(
+    regions: Regions, objects: Bools, settings: VectorSettings, skipped: frozenset[int]
+) -> tuple[Regions, Bools]:
+    """Give what objects left over and is below the minimum mapping unit to its neighbors.
+
+    Returns:
+        The regions, and (component,) which are objects now: one that took a sliver goes by the smaller number.
+    """
+    small = mapping_unit(settings, regions.raster.scheme, regions.raster.grid, regions.facts.model)
+    if small is None:
+        return regions, objects
+    with regions.rows() as read_rows:
+        filled = generalized(regions, read_rows, small, skipped, objects)
+    if filled.final is None:
+        raise AssertionError("a unit was applied")
+    now = np.zeros_like(objects)
+    now[filled.final[objects]] = True
+    return filled, now
 
 
 @dataclass(frozen=True)
@@ -130,7 +159,7 @@ def _divided(
             read_scores = stack.enter_context(opened_scores(how.scores.confidence, grid))
         cover = Landcover(regions.surveyed, regions.table, regions.final, read_rows)
         areas, sizes = size_scale(grid, regions.facts.model, ()), dict[int, int]()
-        moves = how.split.method in {"boundary", "peaks"}
+        moves = how.split.method in MOVERS
         if moves:
             sizes = _class_sizes(cover, areas)
         cells = _write_cells(cover, how, regions.raster, write, read_scores)

@@ -39,7 +39,7 @@ from geoseg.polygons.mmu_size import Scale, Unit, size_scale
 from geoseg.polygons.survey import ReadRows, Survey, run_ahead, survey
 from geoseg.polygons.table import Polygons
 from geoseg.settings import VectorSettings
-from geoseg.stories.class_changes import ClassChange, changes_of
+from geoseg.stories.class_changes import ClassChange, changes_of, joined
 from geoseg.stories.shaping import Shaper
 from geoseg.stories.vector_key import mapping_unit, skipped_codes
 
@@ -120,40 +120,45 @@ def find_regions(
             keep_runs=grid.height * grid.width <= KEPT_PX,
             most_bytes=memory_room(max_memory),
         )
-        if small is None:
-            return Regions(raster, facts, surveyed, surveyed.components, area=area)
-        return replace(_generalized(raster, facts, surveyed, read_rows, small, skipped), area=area)
+        regions = Regions(raster, facts, surveyed, surveyed.components, area=area)
+        return regions if small is None else generalized(regions, read_rows, small, skipped)
 
 
-def _generalized(
-    raster: ClassRaster,
-    facts: MapFacts,
-    surveyed: Survey,
+def generalized(
+    regions: Regions,
     read_rows: ReadRows,
     small: tuple[Unit, Scale],
     skipped: frozenset[int],
+    objects: NDArray[np.bool_] | None = None,
 ) -> Regions:
+    """Apply a minimum mapping unit to regions that none was applied to since they were surveyed.
+
+    Args:
+        regions: as surveyed.
+        read_rows: gives what was surveyed.
+        small: the unit, and how sizes are counted.
+        skipped: codes of classes without polygons.
+        objects: (component,) which are objects: they only receive, and stay apart; None: none.
+    """
     unit, scale = small
-    before = surveyed.components
+    raster, facts, before = regions.raster, regions.facts, regions.surveyed.components
     areas = size_scale(facts.grid, facts.model, ())
     adjacency, ground = survey_neighbors(
-        surveyed.painted_bands(read_rows), len(before), areas.by_row, diagonals=unit.connect == 8
+        regions.surveyed.painted_bands(read_rows), len(before), areas.by_row, diagonals=unit.connect == 8
     )
     size = before.n_pixels if scale.step_m2 is None else ground
-    found = generalize(before.code, size, before.first, adjacency, unit)
+    found = generalize(before.code, size, before.first, adjacency, unit, objects)
     if areas.step_m2 is None:
         raise AssertionError("areas are always counted in steps of some size")
     ground_m2 = np.multiply(ground, float(areas.step_m2), dtype=np.float64)
     codes, index = np.unique(found.code, return_inverse=True)
     by_code = dict(zip(codes.tolist(), np.bincount(index, weights=ground_m2).tolist(), strict=True))
-    return Regions(
-        raster,
-        facts,
-        surveyed,
+    return replace(
+        regions,
         table=before.absorbed(found.final, found.code),
         final=found.final,
         area_m2={c.name: by_code.get(c.code, 0.0) for c in raster.scheme.classes if c.code not in skipped},
-        changed=changes_of(before, found, ground_m2, raster.scheme),
+        changed=joined([*regions.changed, *changes_of(before, found, ground_m2, raster.scheme)]),
     )
 
 

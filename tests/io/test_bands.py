@@ -57,7 +57,7 @@ def test_alpha_is_no_band(tmp_path):
         dataset.colorinterp = colors
     file = describe(str(path))
     assert list(resolve_bands([file], [])) == ["b1"]
-    with pytest.raises(InputError, match=r"'x=2': alpha\.tif has bands 1…1"):
+    with pytest.raises(InputError, match=r"'x=2': alpha\.tif has bands 1…1; band 2 is marked as alpha"):
         resolve_bands([file], ["x=2"])
 
 

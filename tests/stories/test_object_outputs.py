@@ -20,6 +20,7 @@ from geoseg.classes import ClassScheme, LandClass
 from geoseg.io.record import verify_record
 from geoseg.polygons import survey
 from geoseg.settings import VectorSettings
+from geoseg.stories import objects
 
 PARCELS = ClassScheme(
     (
@@ -94,6 +95,23 @@ def test_fields_take_the_boundary_between_them(parcels, tmp_path) -> None:
     assert kept.inst_id.max() == table.inst_id.max() == ndimage.label(before == 1)[1]
 
 
+def test_the_unit_leaves_no_sliver_beside_objects(parcels, tmp_path, monkeypatch) -> None:
+    """Lines that reach into waste land are cut by the fields; the named mutation leaves the pieces as they are."""
+    before, out = parcel_codes(), str(tmp_path / "a_classes.tif")
+    flags = ("--split", "boundary:boundary", "--split-radius", "3px", "--mmu", "30px", "--simplify", "15")
+    table = vectorized(parcels, tmp_path / "a.gpkg", *flags, "--raster-out", out)
+    codes, smaller = codes_of(Path(out)), table[table.n_pixels < 30]
+    assert len(smaller) == smaller.inst_id.notna().sum()
+    assert ((codes_of(tmp_path / "a.tif") > 0) == (codes == 1)).all()
+    assert (np.isin(codes, [0, 1, 2]) == (before != 255)).all()
+    assert shapely.coverage_is_valid(table.geometry.values)
+    assert table.n_pixels.sum() == (before != 255).sum()
+    monkeypatch.setattr(objects, "_without_slivers", lambda regions, found, *_: (regions, found))
+    left = vectorized(parcels, tmp_path / "left.gpkg", *flags)
+    assert ((left.n_pixels < 30) & left.inst_id.isna()).any()
+    assert left.inst_id.max() == table.inst_id.max() == codes_of(tmp_path / "a.tif").max()
+
+
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_every_format_holds_the_columns(parcels, tmp_path, suffix) -> None:
     table = vectorized(parcels, tmp_path / f"a.{suffix}", "--split", "watershed")
@@ -115,10 +133,10 @@ def test_dissolved_classes_are_no_objects(parcels, tmp_path) -> None:
     assert codes_of(tmp_path / "a.tif").max() == ndimage.label(parcel_codes() == 1)[1]
 
 
-@pytest.mark.parametrize("split", ["watershed", "boundary:boundary"])
-def test_no_band_shows_in_files(parcels, tmp_path, monkeypatch, split) -> None:
+@pytest.mark.parametrize("more", [("watershed",), ("boundary:boundary",), ("boundary:boundary", "--mmu", "30px")])
+def test_no_band_shows_in_files(parcels, tmp_path, monkeypatch, more) -> None:
     """Numbers, shapes and bytes of the instance raster are equal for every height of bands."""
-    flags = ("--split", split, "--split-radius", "9px")
+    flags = ("--split-radius", "9px", "--split", *more)
     whole = vectorized(parcels, tmp_path / "whole.gpkg", *flags)
     for rows in (1, 7, 64):
         monkeypatch.setattr(survey, "BAND_PX", rows * 150)
@@ -306,12 +324,13 @@ def test_crowns_stand_around_the_peaks_of_a_score(tmp_path) -> None:
     assert fewer.inst_id.max() == 3
 
 
-def test_no_band_shows_in_crowns(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("more", [(), ("--mmu", "400px")])
+def test_no_band_shows_in_crowns(tmp_path, monkeypatch, more) -> None:
     raster = park(tmp_path)
-    whole = vectorized(raster, tmp_path / "whole.gpkg", *CROWNS)
+    whole = vectorized(raster, tmp_path / "whole.gpkg", *CROWNS, *more)
     for rows in (1, 7, 64):
         monkeypatch.setattr(survey, "BAND_PX", rows * 110)
-        banded = vectorized(raster, tmp_path / f"bands{rows}.gpkg", *CROWNS)
+        banded = vectorized(raster, tmp_path / f"bands{rows}.gpkg", *CROWNS, *more)
         assert banded.drop(columns="geometry").equals(whole.drop(columns="geometry"))
         assert shapely.equals_identical(banded.geometry.values, whole.geometry.values).all()
         assert (tmp_path / f"bands{rows}.tif").read_bytes() == (tmp_path / "whole.tif").read_bytes()
