@@ -121,6 +121,18 @@ def render_preview(
     return page
 
 
+def panels_of(page: Image.Image) -> tuple[int, int, int, int]:
+    """Left, upper, right, lower edge of the panels of a preview, found by the frames around them.
+
+    Args:
+        page: as `render_preview` made it.
+    """
+    pixels = np.asarray(page.convert("RGB"))
+    rows = np.flatnonzero((pixels[:, MARGIN - 1] == FRAME).all(axis=-1))
+    cols = np.flatnonzero((pixels[rows[0]] == FRAME).all(axis=-1))
+    return int(cols[0]), int(rows[0]), int(cols[-1]) + 1, int(rows[-1]) + 1
+
+
 @dataclass(frozen=True)
 class _Layout:
     """Where things stand on the page, in pixels from its upper left corner."""

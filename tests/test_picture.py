@@ -15,6 +15,7 @@ from geoseg.picture import (
     NO_IMAGE,
     _Layout,
     _legend,
+    panels_of,
     render_preview,
     scale_length,
     stretch,
@@ -93,6 +94,22 @@ def test_panels_lie_beside_each_other_or_one_above_the_other() -> None:
     for layout in (beside, stacked):
         (x0, y0), (x1, y1) = layout.origins
         assert x1 >= x0 + layout.panel[0] or y1 >= y0 + layout.panel[1]
+
+
+@pytest.mark.parametrize("with_image", [True, False])
+@pytest.mark.parametrize("shape", [(60, 40), (40, 60), (30, 90), (900, 20), (3, 3)])
+def test_panels_are_found_on_the_page(shape: tuple[int, int], with_image: bool) -> None:
+    """All of them and their frames, no title, no legend; mutation: frames of another color are found nowhere."""
+    codes = np.resize(np.array([1, 2, 7, 255], np.uint8), shape)
+    image = np.full((*shape, 3), 90, np.uint8) if with_image else None
+    page = render_preview(image, codes, SCHEME, nodata=255, metres_per_pixel=10, title="|||||||||||")
+    layout = _Layout.of(shape, panels=1 + with_image)
+    (left, top), (right, bottom) = layout.origins[0], layout.origins[-1]
+    right, bottom = right + layout.panel[0], bottom + layout.panel[1]
+    assert panels_of(page) == (left - 1, top - 1, right + 1, bottom + 1)
+    page.paste((0, 0, 0), (0, 0, *page.size))
+    with pytest.raises(IndexError):
+        panels_of(page)
 
 
 def test_the_image_panel_is_the_image() -> None:

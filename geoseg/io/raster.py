@@ -80,7 +80,11 @@ def describe(path: str, *, assume_crs: str | None = None) -> RasterFile:
             with opened(path) as dataset:
                 return _facts(path, dataset, assume_crs)
     except RasterioIOError as error:
-        raise InputError(f"{path} cannot be read as a raster: {_first_line(error)}") from error
+        why = _first_line(error).removeprefix(f"'{path}' ").rstrip(".")
+        raise InputError(
+            f"{path} cannot be read as a raster ({why}); look whether it is what its name says, copy it again, "
+            "or convert it to GeoTIFF (gdal_translate)."
+        ) from error
     except (RasterioError, CRSError) as error:
         raise InputError(f"{path} is unusable: {_first_line(error)}") from error
 

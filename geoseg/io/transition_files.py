@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from geoseg.classes import ClassScheme
 from geoseg.io import posix
 from geoseg.io.polygon_rows import StoredPolygons
 from geoseg.transitions import PairCodes, Transition, TransitionTable
@@ -30,15 +31,18 @@ class TransitionPolygons(StoredPolygons):
 
     @classmethod
     def of(cls, polygons: StoredPolygons, codes: PairCodes) -> TransitionPolygons:
-        """The same rows, each with its pair.
+        """The same rows, each with its pair; the scheme, hence a style's legend, is of pairs that have rows.
 
         Args:
             polygons: their `class_id` is a pair's code.
             codes: of pairs.
         """
         own = {field.name: getattr(polygons, field.name) for field in fields(StoredPolygons)}
-        schema = pa.schema([*polygons.schema, *PAIR_FIELDS])
-        return cls(**own | {"schema": schema}, codes=codes)
+        own["schema"] = pa.schema([*polygons.schema, *PAIR_FIELDS])
+        if (drawn := np.flatnonzero(polygons.totals.count)).size:  # no scheme is empty
+            own["scheme"] = ClassScheme(tuple(polygons.scheme.classes[index] for index in drawn.tolist()))
+            own["totals"] = polygons.totals.of_classes(drawn)
+        return cls(**own, codes=codes)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows in `schema`, read anew."""

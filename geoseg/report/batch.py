@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -33,7 +34,7 @@ def batch_page(document: Mapping[str, Any], pictures: Mapping[str, bytes]) -> st
     return render(
         "batch.html",
         title=f"Batch {document['batch']}",
-        ended=document["ended"],
+        ended=_ended(document["ended"]),
         counts=[(WORDS[state], count, state) for state, count in document["counts"].items() if count],
         mpx=document["mpx"],
         polygons=document["polygons"],
@@ -41,6 +42,11 @@ def batch_page(document: Mapping[str, Any], pictures: Mapping[str, bytes]) -> st
         troubled=[_row(s) for s in scenes if s["state"] != "done"],
         cards=[_card(s, pictures.get(s["name"])) for s in scenes if s["state"] == "done"],
     )
+
+
+def _ended(stamp: str | None) -> str | None:
+    """A time of the ledger as people write it."""
+    return None if stamp is None else f"{datetime.fromisoformat(stamp).astimezone(UTC):%Y-%m-%d, %H:%M} UTC"
 
 
 def _row(scene: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,7 +62,8 @@ def _card(scene: Mapping[str, Any], picture: bytes | None) -> dict[str, Any]:
         "mpx": scene["mpx"],
         "polygons": scene["polygons"],
         "took": format_duration(scene["seconds"]),
-        "classes": ", ".join(f"{name} {format_share(area / whole)}" for name, area in areas[:3] if area) or "no class",
+        "classes": ", ".join(f"{name}\N{NO-BREAK SPACE}{_share(area / whole)}" for name, area in areas[:3] if area)
+        or "no class",
         "again": scene["done_again_because"],
         "warnings": scene["warnings"],
         "links": [(_suffix(name, scene["name"]), quote(name)) for name in scene["outputs"] if _shown(name)],
@@ -70,6 +77,10 @@ def _shown(name: str) -> bool:
 
 def _suffix(name: str, scene: str) -> str:
     return PurePosixPath(name).name.removeprefix(f"{scene}.")
+
+
+def _share(share: float) -> str:
+    return format_share(share).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _areas(areas_ha: Mapping[str, float]) -> list[tuple[str, str, str, float]]:

@@ -14,7 +14,11 @@ import pytest
 from PIL import Image
 from scene_page_kit import NASTY, PHOTO, write_page
 
+from geoseg.report.batch import batch_page
+
 pytestmark = pytest.mark.slow
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
+LONG = "S2A_MSIL2A_20230615T155821_N0509_R097_T18SVG_20230615T222200"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WATER, FOREST, BARE, CLOUD = (0, 90, 200), (0, 130, 60), (230, 200, 40), (226, 230, 234)
 
@@ -276,8 +280,36 @@ def test_print_shows_both_pictures_and_no_controls(opened, page_file) -> None:
 
 
 def test_on_a_phone_nothing_is_wider_than_the_page(opened, page_file) -> None:
-    page = opened(page_file, viewport={"width": 360, "height": 740}, has_touch=True)
+    page = opened(page_file, **PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_on_a_phone_long_names_leave_room_for_what_they_are(opened, tmp_path) -> None:
+    """Without a rule of its own for the table of files, its second column is a letter wide and the page too wide."""
+    files = tuple((f"{LONG}.{suffix}", "Class names and attribute table") for suffix in ("classes.tif.aux.xml", "json"))
+    page = opened(write_page(tmp_path / "long.report.html", files=files), **PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert all(cell.bounding_box()["width"] >= 100 for cell in page.locator(".files td").all())
+
+
+def test_on_a_phone_reasons_of_a_batch_can_be_read(opened, tmp_path) -> None:
+    """Without a least width, a reason is squeezed to a letter a line."""
+    path = tmp_path / "batch.report.html"
+    path.write_text(
+        batch_page(failed_batch(f"/in/{LONG}.tif is empty (0 bytes); copy it again."), {}), encoding="utf-8"
+    )
+    page = opened(path, **PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.locator("td.text").bounding_box()["width"] >= 200
+    assert page.locator("caption").bounding_box()["width"] <= 360
+    assert "2026-11-22, 05:17 UTC" in page.locator("header").inner_text()
+
+
+def failed_batch(reason: str) -> dict[str, Any]:
+    """What `document_of` says of a batch of one scene that failed."""
+    scene = {"name": LONG, "state": "failed", "reason": reason, "exit_code": 65, "tries": 1, "done_again_because": ""}
+    sums = {"mpx": 0.0, "polygons": 0, "area_ha": {}, "counts": {"failed": 1}}
+    return {"batch": "out", "ended": "2026-11-22T06:17:29+01:00", "scenes": [scene], **sums}
 
 
 def test_a_map_without_image_has_switches_and_zoom(opened, tmp_path) -> None:

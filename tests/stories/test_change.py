@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -196,6 +197,17 @@ def test_nothing_in_common_is_told(pair, tmp_path) -> None:
     done = geoseg("change", *rasters, "-o", tmp_path / "c.gpkg")
     assert (done.code, "nothing to compare" in done.last) == (65, True)
     assert not (tmp_path / "c.gpkg").exists()
+
+
+def test_a_styles_legend_has_the_changes_that_are_drawn(pair, tmp_path) -> None:
+    """Mutation: the scheme of all pairs of the table lists `a → a`, which no polygon has."""
+    for flags in ((), ("--all",)):
+        output = tmp_path / f"c{len(flags)}.shp"
+        assert geoseg("change", *pair, "-o", output, *flags).code == 0
+        style = ET.parse(output.with_suffix(".qml"))  # noqa: S314 (our own file)
+        listed = [category.get("label") for category in style.iter("category")]
+        assert sorted(listed) == sorted(set(polygons_in(output).class_name))
+        assert any(one == other for one, other in (name.split(" → ") for name in listed)) == bool(flags)
 
 
 def test_no_change_is_an_empty_layer(tmp_path) -> None:

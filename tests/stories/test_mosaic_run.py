@@ -13,7 +13,7 @@ import shapely
 from affine import Affine
 from builders import NORTH_UP, UTM, argmax_model, linear_model, write_raster
 from cli_kit import codes_of, cut, geoseg, polygons_in, reflectance_model
-from products.trees import safe
+from products.trees import CORNER_30, hls, landsat, safe
 from pyproj import Transformer
 from resume_kit import assert_same_answer
 from update_kit import forwarded
@@ -205,6 +205,39 @@ def test_of_products_each_keeps_its_offset_and_its_clouds(tmp_path) -> None:
     chip = mosaic(first, second, overlap="clearest").read(Window(0, 0, 120, 80))
     np.testing.assert_allclose(chip.data[0][~both], (plain.astype(float) + 500)[~both] * 1e-4, rtol=1e-6)
     np.testing.assert_array_equal(chip.valid, ~both)
+
+
+CLEAR, CLOUD = {"landsat": 0b01010101_01000000, "hls": 0}, {"landsat": 0b01010111_00001000, "hls": 0b10}
+NUMBERS = {"landsat": (2.75e-5, -0.2), "hls": (1e-4, 0.0)}
+
+
+@pytest.mark.parametrize("west", ["landsat", "hls"])
+@pytest.mark.parametrize("east", ["landsat", "hls"])
+def test_landsat_and_hls_scenes_are_neighbors_in_reflectance(west, east, tmp_path) -> None:
+    """Each by its own scale, offset and quality bits; the second, 40 pixels on, fills what is cloud in the first.
+
+    Mutation: one pair of scale and offset for all is wrong by 0.2 in one of them.
+    """
+    rng = np.random.default_rng(5)
+    ground = rng.uniform(0.02, 0.6, (50, 100))
+
+    def made(kind: str, folder: Path, col: int) -> Path:
+        scale, offset = NUMBERS[kind]
+        dn = np.rint((ground[:, col : col + 60] - offset) / scale).astype("uint16")
+        quality = np.full((50, 60), CLEAR[kind])
+        quality[10:20, 45 : 55 if col == 0 else 50] = CLOUD[kind]
+        place = CORNER_30 @ Affine.translation(col, 0)
+        if kind == "hls":
+            return hls(folder, {"B04": dn}, fmask=quality, transform=place)
+        return landsat(folder, {"SR_B4": dn}, qa=quality, transform=place)
+
+    scene = mosaic(made(west, tmp_path / "w", 0), made(east, tmp_path / "e", 40))
+    chip = scene.read(Window(0, 0, 100, 50))
+    valid = np.ones((50, 100), bool)
+    valid[10:20, 85:90] = False
+    np.testing.assert_array_equal(chip.valid, valid)
+    reflectance = chip.data[0] * scene.scale[0] + scene.offset[0]
+    np.testing.assert_allclose(reflectance[valid], ground[valid], atol=1e-4)
 
 
 def test_a_mask_file_is_laid_over_all(tmp_path) -> None:
