@@ -20,8 +20,6 @@ from geoseg.style import vector_qml
 
 _DRIVERS = {".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON"}
 _GEOJSON_EDGE_M = 1000.0
-HELD_ROWS = 2048
-"""Rows for which GDAL holds the interpreter at once, some milliseconds: other threads wait for it."""
 _NOW = "OGR_CURRENT_DATE"
 OGR_ERRORS = (
     ogr.CRSError,
@@ -75,10 +73,9 @@ def _dated(written: datetime | None) -> Iterator[None]:
 
 
 def _counted(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same rows, each batch a moment at which the writer may die."""
+    """The same batches, each a moment at which the writer may die."""
     for batch in batches:
-        for first in range(0, batch.num_rows, HELD_ROWS):
-            yield batch.slice(first, HELD_ROWS)
+        yield batch
         failpoint("vector")
 
 

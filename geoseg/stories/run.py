@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -75,7 +75,7 @@ class _Work:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What is looked at while polygons are written."""
+    """What is looked at while polygons are found."""
 
     picture: Future[Image | None]
     """True color."""
@@ -142,9 +142,10 @@ def run(
         call = Call.now(as_inputs(inputs), folder, past)
         work = _Work(job, resolved, settings, names, publication, watcher, call, turn, folder)
         answer = _segmented(work)
+        # Not while polygons are written: GDAL's writer holds the interpreter, and each would wait for the other.
         with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
-            outcome, seen = _vectorized(work, answer, pool)
-        summary, polygons, changed = outcome
+            seen = _Seen(pool.submit(true_color, job.scene), pool.submit(_scores, work))
+            outcome = summary, polygons, changed = _vectorized(work, answer)
         if zones is not None and names.zones is not None:
             write_zone_table(zone_table([work.stage(names.classes)], zones), work.stage(names.zones))
         _write_pages(work, outcome, seen)
@@ -199,8 +200,8 @@ def _recorded(names: OutputNames, folder: Path) -> RunResult:
 
 
 @stage("vectorize")
-def _vectorized(work: _Work, answer: Summary, pool: Executor) -> tuple[Outcome, _Seen]:
-    """Generalized raster and all formats from one set of polygons; the pool looks at the scene meanwhile.
+def _vectorized(work: _Work, answer: Summary) -> Outcome:
+    """Generalized raster and all formats from one set of polygons.
 
     Raises:
         ModelOutputError: the polygons do not hold exactly the pixels of that raster.
@@ -208,14 +209,12 @@ def _vectorized(work: _Work, answer: Summary, pool: Executor) -> tuple[Outcome, 
     codes = [c.code for c in work.job.scheme.classes if answer.pixels[c.name]]
     raster = open_class_raster(work.stage(work.names.answer), occurring=codes)
     outcome = _outlined(work, raster, answer)
-    # Decoding the scene for a picture takes as long as writing, which leaves a processor idle.
-    seen = _Seen(pool.submit(true_color, work.job.scene), pool.submit(_scores, work))
     about = about_of(raster.tags)
     for name in work.names.polygons:
         place = work.stage(name)
         write_polygons(outcome[1], place, layer=layer_name(raster), about=about, written=work.call.written)
         work.publication.finished(name)
-    return outcome, seen
+    return outcome
 
 
 def _outlined(work: _Work, raster: ClassRaster, answer: Summary) -> Outcome:
