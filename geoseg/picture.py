@@ -27,11 +27,12 @@ COLUMN_WIDTH = 460
 MAX_LEGEND_ENTRIES = 30
 HAZE_SHARE = 0.85
 GAMMA = 1.4
+ROWS_AT_ONCE = 64
 SAMPLE_PX = 1 << 20
 """Larger images give their ends by a sample of at least as many pixels: every second of row and column, or third."""
 
-PNG_LEVEL = 4
-"""A third of the time of the usual level 6, for files 1 to 3 % larger."""
+PNG_LEVEL = 2
+"""Of the preview: 40 % of the time of the usual level 6, for a file 6 % larger."""
 
 NO_IMAGE: Color = (226, 230, 234)
 HATCH: Color = (205, 211, 217)
@@ -54,8 +55,8 @@ def stretch(reflectance: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.u
     """
     usable = valid & np.isfinite(reflectance).all(axis=0)
     out = np.empty((*valid.shape, 3), np.uint8)
-    out[...] = NO_IMAGE
     if not usable.any():
+        out[...] = NO_IMAGE
         return out
     step = max(1, math.isqrt(valid.size // SAMPLE_PX))
     sample = usable[::step, ::step]
@@ -63,9 +64,19 @@ def stretch(reflectance: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.u
     bands = bands.astype(np.float32)
     haze = HAZE_SHARE * np.percentile(bands, 2, axis=1, keepdims=True)
     bright = max(float(np.percentile(bands - haze, 98)), float(np.finfo(np.float32).tiny))
-    for channel, (band, dark) in enumerate(zip(reflectance, haze, strict=True)):  # one at a time, for the memory
-        above = band[usable].astype(np.float32) - dark
-        out[..., channel][usable] = np.rint(255 * np.clip(above / bright, 0, 1) ** (1 / GAMMA)).astype(np.uint8)
+    for first in range(0, len(out), ROWS_AT_ONCE):  # in a processor's cache, without memory touched anew
+        rows = slice(first, first + ROWS_AT_ONCE)
+        unknown = ~usable[rows]
+        for channel, (band, dark) in enumerate(zip(reflectance[:, rows], haze, strict=True)):
+            seen = band.astype(np.float32)
+            seen[unknown] = dark
+            seen -= dark
+            seen /= bright
+            np.clip(seen, 0, 1, out=seen)
+            np.power(seen, 1 / GAMMA, out=seen)
+            seen *= 255
+            out[rows, :, channel] = np.rint(seen, out=seen)
+        out[rows][unknown] = NO_IMAGE
     return out
 
 
@@ -233,7 +244,7 @@ def _hatch(size: tuple[int, int]) -> NDArray[np.uint8]:
 
 
 def _image_panel(image: NDArray[np.uint8], size: tuple[int, int]) -> Image.Image:
-    method = Image.Resampling.NEAREST if size[0] >= 4 * image.shape[1] else Image.Resampling.LANCZOS
+    method = Image.Resampling.NEAREST if size[0] >= 4 * image.shape[1] else Image.Resampling.HAMMING
     return Image.fromarray(np.ascontiguousarray(image)).resize(size, method)
 
 

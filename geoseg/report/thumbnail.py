@@ -18,5 +18,5 @@ def thumbnail(preview: Path) -> bytes:
         small = page.convert("RGB").crop(panels_of(page))
     small.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
     file = BytesIO()
-    small.save(file, "WEBP", quality=72, method=4)
+    small.save(file, "WEBP", quality=72, method=2)
     return file.getvalue()
