@@ -9,6 +9,7 @@ import select
 import shutil
 import signal
 import socket
+import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
@@ -175,6 +176,8 @@ def _remedy(error: OSError, path: Path, needed: int | None) -> str:
     if error.errno not in _FULL:
         return f"{size}."
     folder = path if path.is_dir() else path.parent
+    temporary = folder.resolve().is_relative_to(Path(tempfile.gettempdir()).resolve())
     return (
-        f"{size}, {free_bytes(folder)} are free: make room, raise the quota or file size limit, or choose another -o."
+        f"{size}, {free_bytes(folder)} are free: make room, raise the quota or file size limit, or choose another -o"
+        f"{' or TMPDIR' if temporary else ''}."
     )

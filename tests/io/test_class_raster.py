@@ -61,6 +61,13 @@ def test_every_type_of_whole_numbers_is_read_alike(tmp_path, dtype) -> None:
     assert read_codes(found, Window(1, 1, 2, 1)).tolist() == [[1, 255]]
 
 
+def test_whoever_wrote_a_raster_need_not_read_it_again(tmp_path, monkeypatch) -> None:
+    path = raster(tmp_path / "a.tif", CODES, nodata=0)
+    read = open_class_raster(path)
+    monkeypatch.setattr(class_raster, "_values_found", None)
+    assert open_class_raster(path, occurring={7, 1, 2}) == read
+
+
 def test_nan_and_a_mask_are_nodata(tmp_path) -> None:
     values = CODES.astype("float32")
     values[0, 0] = np.nan

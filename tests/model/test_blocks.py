@@ -8,12 +8,9 @@ import pytest
 
 from geoseg.model.blocks import keep_freed_blocks
 
-FAULTS = """
-import resource, sys
+COUNT = """
+import resource
 import torch
-from geoseg.model.blocks import keep_freed_blocks, stop_keeping_blocks
-if sys.argv[1] == "kept":
-    assert keep_freed_blocks()
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def report():
@@ -24,6 +21,12 @@ def report():
 def warm_up():  # until the small pieces that aligned blocks leave between them are used up
     for _ in range(20):
         torch.ones(2**24)
+"""
+FAULTS = """
+import sys
+from geoseg.model.blocks import keep_freed_blocks, stop_keeping_blocks
+if sys.argv[1] == "kept":
+    assert keep_freed_blocks()
 warm_up()
 report()
 stop_keeping_blocks()
@@ -35,38 +38,29 @@ if sys.argv[1] == "kept":
 """
 
 
-def faults_of(how):
+def numbers_of(script, *arguments):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True, env=clean)
+    command = [sys.executable, "-c", COUNT + script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=clean)
     return [int(line) for line in done.stdout.split()]
 
 
 @pytest.mark.skipif(not keep_freed_blocks(), reason="another C library, or its settings are given")
 def test_freed_blocks_are_reused_until_that_is_stopped_and_can_be_again():
     pages = 2**26 // os.sysconf("SC_PAGE_SIZE")
-    by_default, _ = faults_of("default")
-    kept, stopped, kept_again = faults_of("kept")
+    by_default, _ = numbers_of(FAULTS, "default")
+    kept, stopped, kept_again = numbers_of(FAULTS, "kept")
     assert by_default > 5 * pages  # else the whole setting serves nothing
     assert stopped > pages // 2  # a hole between other blocks may take it again, but was given back
     assert max(kept, kept_again) < pages // 4
 
 
 SHARED = """
-import resource
-import torch
 from geoseg.model.blocks import idle_bytes, keep_freed_blocks, sharing_blocks, stop_keeping_blocks
-def faults():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-def report():
-    start = faults()
-    for _ in range(10):
-        torch.ones(2**24)
-    print(faults() - start)
 with sharing_blocks():
     with sharing_blocks():
         assert keep_freed_blocks()
-        for _ in range(20):
-            torch.ones(2**24)
+        warm_up()
         stop_keeping_blocks()
     report()
     print(idle_bytes())
@@ -79,9 +73,7 @@ report()
 def test_blocks_stay_until_the_last_who_shares_them_has_ended():
     """Named mutation: `stop_keeping_blocks` heeds only its own caller."""
     pages = 2**26 // os.sysconf("SC_PAGE_SIZE")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    done = subprocess.run([sys.executable, "-c", SHARED], capture_output=True, text=True, check=True, env=clean)
-    shared, idle, idle_afterwards, alone = map(int, done.stdout.split())
+    shared, idle, idle_afterwards, alone = numbers_of(SHARED)
     assert shared < pages // 4
     assert alone > pages // 2
     assert idle > 2**26 * 0.9

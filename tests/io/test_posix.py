@@ -1,0 +1,38 @@
+"""What the system says when it cannot write, and the remedy that we put beside it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+
+import pytest
+
+from geoseg.errors import OutputError, OutputExistsError
+from geoseg.io.posix import disk_errors
+
+
+def told(number: int, path) -> str:
+    with pytest.raises(OutputError) as caught, disk_errors("pages", path, needed=77):
+        raise OSError(number, os.strerror(number))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_tells_what_is_needed_and_where_else_to_go(tmp_path, monkeypatch, number) -> None:
+    """Named mutation: the temporary folder is not told from the output's, and another -o would not help."""
+    outputs, temporary = tmp_path / "out", tmp_path / "tmp"
+    for folder in (outputs, temporary):
+        folder.mkdir()
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(temporary))
+    assert told(number, outputs / "a.tif").startswith(f"pages {outputs / 'a.tif'}: ")
+    assert "it needs 77 bytes" in told(number, outputs / "a.tif")
+    assert told(number, outputs / "a.tif").endswith("or choose another -o.")
+    assert told(number, temporary / "a.bin").endswith("or choose another -o or TMPDIR.")
+    assert told(number, temporary).endswith("or choose another -o or TMPDIR.")
+
+
+def test_another_error_promises_no_remedy_and_a_refusal_wants_another_place(tmp_path) -> None:
+    assert told(errno.EIO, tmp_path).endswith("it needs 77 bytes.")
+    with pytest.raises(OutputExistsError, match=r"choose another -o\.$"), disk_errors("pages", tmp_path):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
