@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from geoseg.errors import OutputError
 from geoseg.io import posix
+from geoseg.io.early import EarlyWriter
 from geoseg.io.polygon_rows import (
     LARGEST_GEOMETRY,
     SCHEMA,
@@ -41,18 +42,25 @@ _HEAD = struct.Struct("=BII")
 _MULTIPOLYGON = 6
 
 
-def store(tables: Iterable[Polygons], folder: Path, *, dissolve: bool) -> StoredPolygons:
+def store(
+    tables: Iterable[Polygons],
+    folder: Path,
+    *,
+    dissolve: bool,
+    early: EarlyWriter | None = None,
+) -> StoredPolygons:
     """Write the tables of one map into a file of a folder: their polygons, or one multipolygon for each class.
 
     Args:
         tables: at least one, possibly empty, all of one class raster.
         folder: where files may be made; dissolving needs room for all geometries twice.
         dissolve: gather the polygons of each class.
+        early: follows the rows; not for what is dissolved.
 
     Raises:
         OutputError: the disk refuses, or a geometry is larger than any format holds.
     """
-    polygons = store_polygons(tables, folder / "polygons")
+    polygons = store_polygons(tables, folder / "polygons", None if early is None else early.grown)
     if not dissolve:
         return polygons
     found = dissolved(polygons, folder / "classes")

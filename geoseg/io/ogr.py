@@ -1,25 +1,25 @@
-"""Polygons to the formats that GDAL writes: GeoPackage, Shapefile, FlatGeobuf, GeoJSON."""
+"""Layers in the formats that GDAL writes: GeoPackage, Shapefile, FlatGeobuf, GeoJSON.
+
+A process that only writes (`geoseg.io.early_child`) imports this and little else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import shapely
 from pyogrio import errors as ogr
 from pyogrio import get_gdal_config_option, set_gdal_config_options
 from pyogrio.raw import write_arrow
 
 from geoseg.io.failpoint import failpoint
-from geoseg.io.polygon_rows import StoredPolygons
-from geoseg.style import vector_qml
 
 _DRIVERS = {".gpkg": "GPKG", ".shp": "ESRI Shapefile", ".fgb": "FlatGeobuf", ".geojson": "GeoJSON"}
-_GEOJSON_EDGE_M = 1000.0
 _NOW = "OGR_CURRENT_DATE"
 OGR_ERRORS = (
     ogr.CRSError,
@@ -32,31 +32,44 @@ OGR_ERRORS = (
 """What pyogrio raises when GDAL refuses."""
 
 
-def write_ogr(
-    polygons: StoredPolygons, path: Path, layer: str, about: Mapping[str, str], written: datetime | None = None
-) -> None:
-    """Write polygons with the driver of the suffix; a GeoPackage gets QGIS's style table, too.
+@dataclass(frozen=True)
+class Layer:
+    """What a file of polygons tells besides its rows, in plain words that another process can be told."""
+
+    name: str
+    crs_wkt: str
+    style: str
+    """QML."""
+    geometry_type: str = "Polygon"
+    about: tuple[tuple[str, str], ...] = ()
+    """Key, text: see `write_polygons`."""
+    written: str | None = None
+    """ISO 8601 time that GeoPackage and Shapefile carry; None: now."""
+
+
+def write_layer(schema: pa.Schema, batches: Iterable[pa.RecordBatch], path: Path, layer: Layer) -> None:
+    """Write rows with the driver of the suffix; a GeoPackage gets QGIS's style table, too.
 
     Raises:
         OGR_ERRORS: GDAL refuses.
     """
     suffix = path.suffix.lower()
-    batches = _counted(_bendable(polygons) if suffix == ".geojson" else polygons.batches())
-    options = _options(suffix, layer, dict(about))
+    written = None if layer.written is None else datetime.fromisoformat(layer.written).astimezone(UTC)
+    options = _options(suffix, layer.name, dict(layer.about))
     if suffix == ".shp" and written is not None:
-        options["layer_options"] = {"DBF_DATE_LAST_UPDATE": f"{written.astimezone(UTC):%Y-%m-%d}"}
+        options["layer_options"] = {"DBF_DATE_LAST_UPDATE": f"{written:%Y-%m-%d}"}
     with _dated(written):
         write_arrow(
-            pa.RecordBatchReader.from_batches(polygons.schema, batches),
+            pa.RecordBatchReader.from_batches(schema, _counted(batches)),
             path,
             driver=_DRIVERS[suffix],
             geometry_name="geometry",
-            geometry_type=polygons.geometry_type,
-            crs=polygons.crs.to_wkt(),
+            geometry_type=layer.geometry_type,
+            crs=layer.crs_wkt,
             **options,
         )
         if suffix == ".gpkg":
-            _add_style(path, layer, vector_qml(polygons.scheme))
+            _add_style(path, layer.name, layer.style)
 
 
 @contextmanager
@@ -65,14 +78,14 @@ def _dated(written: datetime | None) -> Iterator[None]:
     if written is None or get_gdal_config_option(_NOW) is not None:
         yield
         return
-    set_gdal_config_options({_NOW: f"{written.astimezone(UTC):%Y-%m-%dT%H:%M:%S.000Z}"})
+    set_gdal_config_options({_NOW: f"{written:%Y-%m-%dT%H:%M:%S.000Z}"})
     try:
         yield
     finally:
         set_gdal_config_options({_NOW: None})
 
 
-def _counted(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _counted(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The same batches, each a moment at which the writer may die."""
     for batch in batches:
         yield batch
@@ -95,17 +108,6 @@ def _options(suffix: str, layer: str, about: dict[str, str]) -> dict[str, Any]:
             options["DESCRIPTION"] = "; ".join(f"{key}: {value}" for key, value in about.items())
         return {"layer_options": options, "layer": layer}
     return {"layer": layer} | ({"layer_metadata": about} if about else {})
-
-
-def _bendable(polygons: StoredPolygons) -> Iterator[pa.RecordBatch]:
-    """Edges cut to 1 km: OGR projects vertices only, and at that length an edge strays by centimeters."""
-    if polygons.crs.is_geographic:
-        yield from polygons.batches()
-        return
-    longest = _GEOJSON_EDGE_M / polygons.crs.axis_info[0].unit_conversion_factor
-    for batch in polygons.batches():
-        bent = shapely.to_wkb(shapely.segmentize(shapely.from_wkb(batch["geometry"]), longest))
-        yield batch.set_column(0, polygons.schema.field(0), pa.array(bent, pa.binary()))
 
 
 def _add_style(path: Path, layer: str, qml: str) -> None:

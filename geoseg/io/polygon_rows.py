@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from itertools import chain, pairwise
@@ -85,12 +85,15 @@ class StoredPolygons:
             yield from reader
 
 
-def store_polygons(tables: Iterable[Polygons], path: Path) -> StoredPolygons:
+def store_polygons(
+    tables: Iterable[Polygons], path: Path, grown: Callable[[Polygons, Path, int], None] | None = None
+) -> StoredPolygons:
     """Write the tables of one map into a file, one after the other; memory: a table and a record batch.
 
     Args:
         tables: at least one, possibly empty, all of one class raster.
         path: file to create.
+        grown: told a table, the file and how many of its bytes stand, whenever there are more.
 
     Raises:
         OutputError: the disk refuses, or a polygon is larger than any format holds.
@@ -114,6 +117,9 @@ def store_polygons(tables: Iterable[Polygons], path: Path) -> StoredPolygons:
     ):
         for batch in regrouped(rows()):
             writer.write_batch(batch)
+            if grown is not None:
+                sink.flush()
+                grown(first, path, sink.tell())
     facts = (first.scheme, first.crs, first.area_model, first.scene_id)
     return StoredPolygons(path, *facts, Totals.sum(parts), first.img_date, schema=schema)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,10 +17,12 @@ import pyogrio
 from pyogrio.raw import open_arrow
 
 from geoseg.errors import InputError, OutputError, OutputExistsError, UsageError
+from geoseg.io.early import EarlyWriter
+from geoseg.io.geojson import check_geojson, with_short_edges
 from geoseg.io.geoparquet import write_parquet
-from geoseg.io.ogr import OGR_ERRORS, write_ogr
-from geoseg.io.polygon_rows import SCHEMA, StoredPolygons, largest_geometry
-from geoseg.polygons.wkb import VERTEX_BYTES
+from geoseg.io.ogr import OGR_ERRORS, Layer, write_layer
+from geoseg.io.polygon_rows import SCHEMA, StoredPolygons
+from geoseg.polygons.table import Polygons
 from geoseg.settings import VECTOR_SUFFIXES
 from geoseg.style import vector_qml
 
@@ -31,10 +34,6 @@ _DBF_NUMBER = 24
 _SHP_LIMIT = 2**31 - 1
 READ_ROWS = 4096
 """Features read back at a time: GDAL's own 65 536 were seen to take 400 MB, and as long."""
-_GEOJSON_LIMIT = 200 * 2**20
-"""What GDAL's readers, QGIS among them, spend on one feature before they give up (OGR_GEOJSON_MAX_OBJ_SIZE)."""
-_GEOJSON_EXPANSION = 12
-"""They count 176 bytes a vertex and 80 a ring, which have 16 and 4 in WKB; a ring has five vertices at least."""
 _ABOUT = {
     "LICENSE": ("GEOSEG_MODEL_LICENSE",),
     "ATTRIBUTION": ("GEOSEG_MODEL_ATTRIBUTION",),
@@ -100,6 +99,7 @@ def write_polygons(
     layer: str,
     about: Mapping[str, str] = MappingProxyType({}),
     written: datetime | None = None,
+    early: EarlyWriter | None = None,
 ) -> None:
     """Write polygons in the format of the suffix, styled, and read all of them back.
 
@@ -114,6 +114,7 @@ def write_polygons(
         about: key → text, as of `about_of`; kept by GeoPackage (file and layer), FlatGeobuf and GeoParquet as
             metadata, by GeoJSON in its `description`. A Shapefile has no place for it.
         written: time that GeoPackage and Shapefile carry; None: now. All else in the files depends on the polygons.
+        early: perhaps has written this very file while the polygons were found.
 
     Raises:
         UsageError: the suffix is none that geoseg writes.
@@ -123,12 +124,12 @@ def write_polygons(
     """
     suffix = vector_suffix(path)
     _check_fits(polygons, path)
-    _check_creatable(path)
+    is_there = early is not None and early.path == path and early.finished()
+    if not is_there:
+        _check_creatable(path)
     try:
-        if suffix == ".parquet":
-            write_parquet(polygons, path, about)
-        else:
-            write_ogr(polygons, path, layer, about, written)
+        if not is_there:
+            _write(polygons, path, layer_of(polygons, layer, about, written, polygons.geometry_type))
         if suffix != ".gpkg":
             path.with_suffix(".qml").write_text(vector_qml(polygons.scheme), encoding="utf-8")
     except (*OGR_ERRORS, OSError, pa.ArrowException) as error:
@@ -136,6 +137,32 @@ def write_polygons(
     found = count_features(path)
     if found != len(polygons):
         raise OutputError(f"{path} holds {found} of {len(polygons)} polygons: is the disk full?")
+
+
+def layer_of(
+    polygons: Polygons | StoredPolygons,
+    layer: str,
+    about: Mapping[str, str],
+    written: datetime | None = None,
+    geometry_type: Literal["Polygon", "MultiPolygon"] = "Polygon",
+) -> Layer:
+    """What `write_polygons` tells of polygons besides their rows; arguments are its own."""
+    return Layer(
+        name=layer,
+        crs_wkt=polygons.crs.to_wkt(),
+        style=vector_qml(polygons.scheme),
+        geometry_type=geometry_type,
+        about=tuple(about.items()),
+        written=None if written is None else written.isoformat(),
+    )
+
+
+def _write(polygons: StoredPolygons, path: Path, layer: Layer) -> None:
+    if path.suffix.lower() == ".parquet":
+        write_parquet(polygons, path, dict(layer.about))
+        return
+    batches = with_short_edges(polygons) if path.suffix.lower() == ".geojson" else polygons.batches()
+    write_layer(polygons.schema, batches, path, layer)
 
 
 def count_features(path: Path) -> int:
@@ -173,27 +200,7 @@ def _check_fits(polygons: StoredPolygons, path: Path) -> None:
     if path.suffix.lower() == ".shp":
         _check_shapefile(polygons, path)
     if path.suffix.lower() == ".geojson":
-        _check_geojson(polygons, path)
-
-
-def _check_geojson(polygons: StoredPolygons, path: Path) -> None:
-    """Refuse what GDAL would not write, or not read again.
-
-    Raises:
-        InputError: the CRS is not tied to the Earth.
-        OutputError: a feature is larger than readers take.
-    """
-    if polygons.crs.geodetic_crs is None:
-        raise InputError(
-            f"GeoJSON is longitude and latitude, but {polygons.crs.name!r} is not tied to the Earth: "
-            "choose another format, such as .gpkg."
-        )
-    largest = max((largest_geometry(batch) for batch in polygons.batches()), default=0)
-    if largest * _GEOJSON_EXPANSION > _GEOJSON_LIMIT:
-        raise OutputError(
-            f"{path} would have a feature of about {largest // VERTEX_BYTES} vertices, GDAL reads no GeoJSON feature "
-            f"above {_GEOJSON_LIMIT // _GEOJSON_EXPANSION // VERTEX_BYTES}: choose .gpkg, .fgb or .parquet."
-        )
+        check_geojson(polygons, path)
 
 
 def _check_shapefile(polygons: StoredPolygons, path: Path) -> None:

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.classes import ClassScheme
-from geoseg.errors import ModelOutputError
 from geoseg.io.burn import area_on
 from geoseg.io.class_raster import ClassRaster, open_class_raster
 from geoseg.io.dissolve import store
+from geoseg.io.early import EarlyWriter, early_writer
 from geoseg.io.failpoint import failpoint
 from geoseg.io.polygon_rows import StoredPolygons
 from geoseg.io.publish import Publication
 from geoseg.io.score_raster import score_counts
 from geoseg.io.table import write_zone_table
-from geoseg.io.vector import about_of, check_path, write_polygons
+from geoseg.io.vector import about_of, check_path, layer_of, write_polygons
 from geoseg.log import stage
 from geoseg.model.device import Resolved, machine_key, resolve
 from geoseg.settings import RunSettings
@@ -42,6 +42,7 @@ from geoseg.stories.regions import find_regions, layer_name, polygons_of, write_
 from geoseg.stories.run_report import Made, write_report
 from geoseg.stories.score_files import ScoreFiles
 from geoseg.stories.segment import Summary, announce, as_inputs, recorded_summary, summarize
+from geoseg.stories.self_check import check_pixels
 from geoseg.stories.stats import asked_zones, table_key, zone_table
 from geoseg.stories.update import finished_pixels, without_contents
 from geoseg.stories.vector_key import check_scored, skipped_codes, thing_codes, vector_key
@@ -145,10 +146,9 @@ def run(
         # Not while polygons are written: GDAL's writer holds the interpreter, and each would wait for the other.
         with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
             seen = _Seen(pool.submit(true_color, job.scene), pool.submit(_scores, work))
-            outcome = summary, polygons, changed = _vectorized(work, answer)
+            summary, polygons, changed = _vectorized(work, answer, seen)
         if zones is not None and names.zones is not None:
             write_zone_table(zone_table([work.stage(names.classes)], zones), work.stage(names.zones))
-        _write_pages(work, outcome, seen)
         later: dict[str, Any] = {CALL: work.call.to_json()}
         later |= {ANSWER: asdict(answer), _CHANGED: [asdict(change) for change in changed], _POLYGONS: len(polygons)}
         publication.commit(lambda files: run_item(files, job, resolved, settings, names, summary) | later)
@@ -200,25 +200,34 @@ def _recorded(names: OutputNames, folder: Path) -> RunResult:
 
 
 @stage("vectorize")
-def _vectorized(work: _Work, answer: Summary) -> Outcome:
-    """Generalized raster and all formats from one set of polygons.
+def _vectorized(work: _Work, answer: Summary, seen: _Seen) -> Outcome:
+    """Generalized raster and all formats from one set of polygons; the pages while another process writes one.
 
     Raises:
         ModelOutputError: the polygons do not hold exactly the pixels of that raster.
     """
     codes = [c.code for c in work.job.scheme.classes if answer.pixels[c.name]]
     raster = open_class_raster(work.stage(work.names.answer), occurring=codes)
-    outcome = _outlined(work, raster, answer)
-    about = about_of(raster.tags)
-    for name in work.names.polygons:
-        place = work.stage(name)
-        write_polygons(outcome[1], place, layer=layer_name(raster), about=about, written=work.call.written)
-        work.publication.finished(name)
+    told: dict[str, Any] = {"layer": layer_name(raster), "about": about_of(raster.tags), "written": work.call.written}
+    places = [work.stage(name) for name in work.names.polygons]
+    dissolve = work.settings.vector.dissolve
+    with early_writer(places, raster.grid, partial(layer_of, **told), dissolve=dissolve) as early:
+        outcome = _outlined(work, raster, answer, early)
+        begun = [place for place in places if early is not None and early.path == place]
+
+        def write(some: Iterable[Path]) -> None:
+            for place in some:
+                write_polygons(outcome[1], place, **told, early=early)
+                work.publication.finished(place.name)
+
+        write(place for place in places if place not in begun)
+        _write_pages(work, outcome, seen)
+        write(begun)
     return outcome
 
 
-def _outlined(work: _Work, raster: ClassRaster, answer: Summary) -> Outcome:
-    """Rasters after the model's answer, and the polygons, not yet in any format."""
+def _outlined(work: _Work, raster: ClassRaster, answer: Summary, early: EarlyWriter | None) -> Outcome:
+    """Rasters after the model's answer, and the polygons, at most in one format yet."""
     names, vector, aoi_wkb = work.names, work.settings.vector, work.job.scene.aoi_wkb
     scores = ScoreFiles(*(_staged(work, layer) for layer in ("confidence", "probabilities")))
     area = None if aoi_wkb is None else area_on(aoi_wkb, raster.grid)
@@ -233,9 +242,9 @@ def _outlined(work: _Work, raster: ClassRaster, answer: Summary) -> Outcome:
         if names.instances is not None:
             write_instances(regions, work.stage(names.instances))
         tables = giving_back(polygons_of(regions, vector, scratch, limit))
-        polygons = store(tables, scratch, dissolve=vector.dissolve)
+        polygons = store(tables, scratch, dissolve=vector.dissolve, early=early)
     skipped = skipped_codes(raster.scheme, vector.skip_classes)
-    _check_pixels(polygons, summary, raster.scheme, skipped, exact=area is None)
+    check_pixels(polygons, summary, raster.scheme, skipped, exact=area is None)
     if area is not None:
         made = [c.name for c in raster.scheme.classes if c.code not in skipped]
         summary = _cut(summary, {name: polygons.area_m2_by_class[name] for name in made})
@@ -249,18 +258,6 @@ def _staged(work: _Work, layer: str) -> Path | None:
     """A score raster of the answer, where it is written."""
     name = work.names.segmented.scores.get(layer)
     return None if name is None else work.stage(name)
-
-
-def _check_pixels(
-    polygons: StoredPolygons, summary: Summary, scheme: ClassScheme, skipped: frozenset[int], *, exact: bool
-) -> None:
-    for land_class, found in zip(scheme.classes, polygons.totals.n_pixels.tolist(), strict=True):
-        expected = 0 if land_class.code in skipped else summary.pixels[land_class.name]
-        # Shaped lines may leave nothing inside the AOI of a component that it only just touches.
-        if found > expected or (exact and found < expected):
-            raise ModelOutputError(
-                f"self-check: polygons of {land_class.name!r} cover {found} pixels, the class raster {expected}."
-            )
 
 
 def _cut(summary: Summary, area_m2: dict[str, float]) -> Summary:

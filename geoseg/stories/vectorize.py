@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from geoseg.io.burn import area_on
 from geoseg.io.class_raster import ClassRaster, open_class_raster
 from geoseg.io.cog import class_cog_files
 from geoseg.io.dissolve import store
+from geoseg.io.early import early_writer
 from geoseg.io.legend_file import read_legend_file
 from geoseg.io.polygon_rows import StoredPolygons
 from geoseg.io.publish import Publication
 from geoseg.io.sample import fingerprint
-from geoseg.io.vector import about_of, check_path, sidecars, vector_suffix, write_polygons
+from geoseg.io.vector import about_of, check_path, layer_of, sidecars, vector_suffix, write_polygons
 from geoseg.settings import OutputSettings, VectorSettings
 from geoseg.stories.class_changes import ClassChange
 from geoseg.stories.holes import giving_back
@@ -119,15 +121,19 @@ def vectorize(
             return _recorded_result(paths, raster_out, instances_out, output.parent / record)
         area = None if area_wkb is None else area_on(area_wkb, classes.grid)
         found, scratch = find_regions(classes, scores.confidence, settings, area, max_memory), publication.work
-        with objects_of(found, scores, settings, scratch, max_memory) as regions:
+        told: dict[str, Any] = {"layer": layer_name(classes), "about": about_of(classes.tags)}
+        staged = publication.stage(output.name)
+        with (
+            objects_of(found, scores, settings, scratch, max_memory) as regions,
+            early_writer([staged], classes.grid, partial(layer_of, **told), dissolve=settings.dissolve) as early,
+        ):
             if raster_out is not None:
                 write_regions(regions, publication.stage(Path(raster_out).name))
             if instances_out is not None:
                 write_instances(regions, publication.stage(Path(instances_out).name))
             tables = giving_back(polygons_of(regions, settings, scratch, max_memory))
-            polygons = store(tables, scratch, dissolve=settings.dissolve)
-        staged = [publication.stage(path.name) for path in paths]
-        write_polygons(polygons, staged[0], layer=layer_name(classes), about=about_of(classes.tags))
+            polygons = store(tables, scratch, dissolve=settings.dissolve, early=early)
+            write_polygons(polygons, staged, **told, early=early)
         summary = _summary(polygons)
         changes = [asdict(change) for change in regions.changed]
         publication.commit(lambda _: {_SUMMARY: summary | {"changed": changes}})

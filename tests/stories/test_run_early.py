@@ -1,0 +1,74 @@
+"""A run whose GeoPackage is written by a process of its own, as it is for large scenes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+from cli_kit import geoseg, names_in, polygons_in
+
+from geoseg import RunSettings, run
+from geoseg.io import early
+from geoseg.io.early import EarlyWriter
+from geoseg.io.record import verify_record
+from geoseg.settings import PredictSettings, VectorSettings
+from geoseg.stories import run as story
+
+DIES = """
+import os, signal
+from geoseg.io import early, polygon_rows
+from geoseg.cli import main
+early.LEAST_PX, polygon_rows.BATCH_ROWS = 0, 50
+grown = early.EarlyWriter.grown
+def then_die(self, *facts):
+    grown(self, *facts)
+    print(self._child.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+early.EarlyWriter.grown = then_die
+main()
+"""
+
+
+def settings(model: Path, *formats: str) -> RunSettings:
+    return RunSettings(predict=PredictSettings(model=str(model)), vector=VectorSettings(formats=formats or (".gpkg",)))
+
+
+def test_outputs_are_those_of_one_process(piece, model, tmp_path, monkeypatch) -> None:
+    """Named mutation: pages wait for the process that writes."""
+    done, pages = [], []
+    finished, write_pages = EarlyWriter.finished, story._write_pages
+    monkeypatch.setattr(EarlyWriter, "finished", lambda self: done.append(finished(self)) or done[-1])
+    monkeypatch.setattr(story, "_write_pages", lambda *given: pages.append(len(done)) or write_pages(*given))
+    found = {}
+    for name, least in (("early", 0), ("late", 1 << 40)):
+        monkeypatch.setattr(early, "LEAST_PX", least)
+        found[name] = run(piece, tmp_path / name, settings(model, ".gpkg", ".fgb"))
+    assert done == [True]
+    assert pages == [0, 1]  # the first are written while the process writes, the second when all is there
+    assert names_in(tmp_path / "early") == names_in(tmp_path / "late")
+    assert verify_record(found["early"].record) == []
+    tables = [polygons_in(tmp_path / name / "piece.polygons.gpkg") for name in found]
+    assert tables[0].equals(tables[1])
+    assert len(tables[0]) == found["early"].n_polygons
+    flat = [(tmp_path / name / "piece.polygons.fgb").read_bytes() for name in found]
+    assert flat[0] == flat[1]
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_no_writer_and_is_taken_up(piece, model, tmp_path) -> None:
+    place = partial(Path, tmp_path)
+    command = [sys.executable, "-c", DIES, "run", str(piece), "-m", str(model), "-o", str(place("killed"))]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert killed.returncode == -9, killed.stderr
+    writer = int(killed.stdout.split()[-1])
+    if psutil.pid_exists(writer):
+        gone, _ = psutil.wait_procs([psutil.Process(writer)], timeout=30)
+        assert gone
+    for name in ("killed", "whole"):
+        assert geoseg("run", piece, "-m", model, "-o", place(name)).code == 0
+    killed_table, table = (polygons_in(place(name) / "piece.polygons.gpkg") for name in ("killed", "whole"))
+    assert killed_table.equals(table)
