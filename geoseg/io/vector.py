@@ -5,7 +5,7 @@ All formats are fed from one Arrow file, made once (`geoseg.io.polygon_rows`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -100,6 +100,7 @@ def write_polygons(
     about: Mapping[str, str] = MappingProxyType({}),
     written: datetime | None = None,
     early: EarlyWriter | None = None,
+    finished: Callable[[], None] | None = None,
 ) -> None:
     """Write polygons in the format of the suffix, styled, and read all of them back.
 
@@ -115,6 +116,7 @@ def write_polygons(
             metadata, by GeoJSON in its `description`. A Shapefile has no place for it.
         written: time that GeoPackage and Shapefile carry; None: now. All else in the files depends on the polygons.
         early: perhaps has written this very file while the polygons were found.
+        finished: called when the file is written, before it is read.
 
     Raises:
         UsageError: the suffix is none that geoseg writes.
@@ -134,6 +136,8 @@ def write_polygons(
             path.with_suffix(".qml").write_text(vector_qml(polygons.scheme), encoding="utf-8")
     except (*OGR_ERRORS, OSError, pa.ArrowException) as error:
         raise OutputError(f"writing {path} failed: {error}; check free space and permissions.") from error
+    if finished is not None:
+        finished()
     found = count_features(path)
     if found != len(polygons):
         raise OutputError(f"{path} holds {found} of {len(polygons)} polygons: is the disk full?")

@@ -76,7 +76,7 @@ class _Work:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What is looked at while polygons are found."""
+    """What the pages show besides the map."""
 
     picture: Future[Image | None]
     """True color."""
@@ -143,10 +143,7 @@ def run(
         call = Call.now(as_inputs(inputs), folder, past)
         work = _Work(job, resolved, settings, names, publication, watcher, call, turn, folder)
         answer = _segmented(work)
-        # Not while polygons are written: GDAL's writer holds the interpreter, and each would wait for the other.
-        with ThreadPoolExecutor(1, thread_name_prefix="preview") as pool:
-            seen = _Seen(pool.submit(true_color, job.scene), pool.submit(_scores, work))
-            summary, polygons, changed = _vectorized(work, answer, seen)
+        summary, polygons, changed = _vectorized(work, answer)
         if zones is not None and names.zones is not None:
             write_zone_table(zone_table([work.stage(names.classes)], zones), work.stage(names.zones))
         later: dict[str, Any] = {CALL: work.call.to_json()}
@@ -200,8 +197,8 @@ def _recorded(names: OutputNames, folder: Path) -> RunResult:
 
 
 @stage("vectorize")
-def _vectorized(work: _Work, answer: Summary, seen: _Seen) -> Outcome:
-    """Generalized raster and all formats from one set of polygons; the pages while another process writes one.
+def _vectorized(work: _Work, answer: Summary) -> Outcome:
+    """Generalized raster, all formats from one set of polygons, and the pages, which wait for no other process.
 
     Raises:
         ModelOutputError: the polygons do not hold exactly the pixels of that raster.
@@ -211,14 +208,19 @@ def _vectorized(work: _Work, answer: Summary, seen: _Seen) -> Outcome:
     told: dict[str, Any] = {"layer": layer_name(raster), "about": about_of(raster.tags), "written": work.call.written}
     places = [work.stage(name) for name in work.names.polygons]
     dissolve = work.settings.vector.dissolve
-    with early_writer(places, raster.grid, partial(layer_of, **told), dissolve=dissolve) as early:
+    with (
+        early_writer(places, raster.grid, partial(layer_of, **told), dissolve=dissolve) as early,
+        ThreadPoolExecutor(1, thread_name_prefix="preview") as pool,
+    ):
+        # Not while polygons are written here: GDAL's writer holds the interpreter, and each would wait for the other.
+        seen = _Seen(pool.submit(true_color, work.job.scene), pool.submit(_scores, work))
         outcome = _outlined(work, raster, answer, early)
         begun = [place for place in places if early is not None and early.path == place]
 
         def write(some: Iterable[Path]) -> None:
             for place in some:
-                write_polygons(outcome[1], place, **told, early=early)
-                work.publication.finished(place.name)
+                finished = partial(work.publication.finished, place.name)
+                write_polygons(outcome[1], place, **told, early=early, finished=finished)
 
         write(place for place in places if place not in begun)
         _write_pages(work, outcome, seen)
