@@ -28,7 +28,7 @@ MAX_LEGEND_ENTRIES = 30
 HAZE_SHARE = 0.85
 GAMMA = 1.4
 ROWS_AT_ONCE = 64
-SAMPLE_PX = 1 << 20
+SAMPLE_PX = 1 << 18
 """Larger images give their ends by a sample of at least as many pixels: every second of row and column, or third."""
 
 PNG_LEVEL = 2

@@ -34,9 +34,14 @@ from geoseg.io.scratch import has_large_blocks
 from geoseg.io.vrt import is_vrt
 
 LATTICE = 5
+LEAST = 3
+"""Windows along a side of a first look: so many of the smallest, `LATTICE` from 5 × `APART` pixels on."""
+APART = 640
 DENSE = 20
 """Windows along a side in a second look, when the first met no valid pixel."""
 SIDE = 128
+BLOCK = 256
+"""Blocks of tiled files are multiples of this, as a rule; a window across their edge takes two to be decoded."""
 READERS = 2
 _WHOLE = 8 * 2**20
 _PIECES = 256
@@ -50,10 +55,11 @@ _VIRTUAL = re.compile(r"^(/vsi[a-z0-9_]+/)+")
 
 
 def sample_pixels(scene: Scene) -> NDArray[Any]:
-    """Stored numbers (band, pixel) of valid pixels from a 5 × 5 lattice of small windows over the area of interest.
+    """Stored numbers (band, pixel) of valid pixels from a lattice of small windows over the area of interest.
 
-    A lattice that meets no valid pixel is followed by one of 20 × 20. Empty when that meets none either. Of files
-    that are decoded as a whole for each window only the diagonals of the lattices are read.
+    It has 5 × 5 windows, 3 × 3 for a side below 2560 pixels. One that meets no valid pixel is followed by 20 × 20.
+    Empty when that meets none either. Of files that are decoded as a whole for each window only the diagonals of the
+    lattices are read.
     """
     pixels: NDArray[Any] = np.empty((len(scene.bands), 0), scene.dtype)
     frame = aoi_window(scene)
@@ -62,7 +68,7 @@ def sample_pixels(scene: Scene) -> NDArray[Any]:
     seen: list[Window] = []
     tall = has_large_blocks(scene)
     for places in (LATTICE, DENSE):
-        places_asked = _diagonal(frame, places) if tall else even_windows(frame, places)
+        places_asked = _diagonal(frame, places) if tall else _lattice(frame, places)
         places_asked += _middles(scene.mosaic, frame, places)
         windows = [w for w in places_asked if w not in seen and touches_aoi(scene, w)]
         # What is decoded as a whole for a window is large, too.
@@ -117,11 +123,35 @@ def aoi_window(scene: Scene) -> Window | None:
 def even_windows(frame: Window, places: int, side: int = SIDE) -> list[Window]:
     """At most places × places windows of side² pixels spread evenly; fewer when they already cover the frame."""
     across, down = min(side, frame.width), min(side, frame.height)
+    cols, rows = _even(frame.col_off, frame.width, places, side), _even(frame.row_off, frame.height, places, side)
+    return [Window(col, row, across, down) for row in rows for col in cols]
+
+
+def _even(first: int, size: int, places: int, side: int) -> list[int]:
+    """First pixels of stretches of at most `side`, from the first pixel of a line to its last."""
+    side = min(side, size)
+    starts: list[int] = np.linspace(0, size - side, min(places, math.ceil(size / side))).astype(int).tolist()
+    return [first + start for start in starts]
+
+
+def _lattice(frame: Window, places: int) -> list[Window]:
+    """About the same, but a first look at a small frame has fewer windows, and those inside lie in one block each."""
     cols, rows = (
-        np.linspace(0, size - side, min(places, math.ceil(size / side))).astype(int).tolist()
-        for size, side in ((frame.width, across), (frame.height, down))
+        _in_blocks(_even(first, size, places if places > LATTICE else min(places, max(LEAST, size // APART)), SIDE))
+        for first, size in ((frame.col_off, frame.width), (frame.row_off, frame.height))
     )
-    return [Window(frame.col_off + col, frame.row_off + row, across, down) for row in rows for col in cols]
+    across, down = min(SIDE, frame.width), min(SIDE, frame.height)
+    return [Window(col, row, across, down) for row in rows for col in cols]
+
+
+def _in_blocks(starts: list[int]) -> list[int]:
+    """Those between the first and the last moved back, if they must be, to the last `SIDE` pixels of a block."""
+
+    def moved(start: int) -> int:
+        edge = (start + SIDE) // BLOCK * BLOCK
+        return edge - SIDE if start < edge else start
+
+    return [*starts[:1], *map(moved, starts[1:-1]), *starts[1:][-1:]]
 
 
 def _middles(mosaic: Mosaic | None, frame: Window, most: int) -> list[Window]:

@@ -33,11 +33,19 @@ def test_pixels_are_real_ones_of_the_whole_raster(tmp_path_factory, height, widt
 
 
 def test_large_rasters_are_seen_in_25_places(tmp_path):
-    rows, cols = sample_pixels(open_scene([write_raster(tmp_path / "p.tif", position_image(2000, 3000))]))
+    rows, cols = sample_pixels(open_scene([write_raster(tmp_path / "p.tif", position_image(3200, 4000))]))
     assert rows.size == 25 * 128 * 128
     assert len(np.unique(rows // 128 * 1000 + cols // 128)) >= 25
-    assert np.median(rows) == pytest.approx(1000, abs=100)
-    assert np.median(cols) == pytest.approx(1500, abs=100)
+    assert np.median(rows) == pytest.approx(1600, abs=128)
+    assert np.median(cols) == pytest.approx(2000, abs=128)
+
+
+def test_small_rasters_are_seen_in_fewer_places_each_in_one_block(tmp_path):
+    """Named mutation: windows stay where they are, and each takes up to four blocks to be decoded."""
+    rows, cols = sample_pixels(open_scene([write_raster(tmp_path / "p.tif", position_image(2048, 2700))]))
+    assert rows.size == 3 * 4 * 128 * 128
+    for seen, first in ((rows, (0, 896, 1920)), (cols, (0, 857, 1664, 2572))):
+        assert set(np.unique(seen)) == {n for start in first for n in range(start, start + 128)}
 
 
 def test_invalid_pixels_are_left_out(tmp_path):
