@@ -18,7 +18,7 @@ settings.register_profile(
     "geoseg",
     deadline=None,
     derandomize=True,
-    max_examples=int(os.environ.get("GEOSEG_EXAMPLES", "40")),
+    max_examples=int(os.environ.get("GEOSEG_EXAMPLES", "25")),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("geoseg")

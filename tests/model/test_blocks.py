@@ -27,7 +27,7 @@ import sys
 from geoseg.model.blocks import keep_freed_blocks, stop_keeping_blocks
 if sys.argv[1] == "kept":
     assert keep_freed_blocks()
-warm_up()
+    warm_up()
 report()
 stop_keeping_blocks()
 report()

@@ -17,7 +17,7 @@ from cli_kit import FORMATS, codes_of, geoseg, polygons_in, states
 from rasterio.features import rasterize
 from scipy.ndimage import gaussian_filter
 
-from geoseg.io import vector
+from geoseg.io import geojson, vector
 
 NODATA = 255
 PLACE = Affine(10, 0, 500_000, 0, -10, 4_200_000)
@@ -156,7 +156,7 @@ def test_it_is_part_of_the_key(classes, tmp_path) -> None:
 def test_what_cannot_be_is_one_line(classes, tmp_path, monkeypatch) -> None:
     done = geoseg("vectorize", classes, "-o", tmp_path / "a.gpkg", "--dissolve", "--max-vertices", "50")
     assert (done.code, "--dissolve joins what --max-vertices 50 cuts apart" in done.last) == (2, True)
-    monkeypatch.setattr(vector, "_GEOJSON_LIMIT", 10_000)
+    monkeypatch.setattr(geojson, "_LIMIT", 10_000)
     done = geoseg("vectorize", classes, "-o", tmp_path / "a.geojson", "--dissolve")
     assert (done.code, "GDAL reads no GeoJSON feature above 52" in done.last) == (74, True)
     monkeypatch.setattr(vector, "_SHP_LIMIT", 10_000)

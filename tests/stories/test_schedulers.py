@@ -121,7 +121,7 @@ def test_the_reference_is_worth_comparing_with(reference, scene, model, tmp_path
         (2048, 8, []),
         pytest.param(512, 8, ["--workers", "1"], marks=pytest.mark.slow),
         (64, 3, ["--workers", "2"]),
-        (64, 8, "scheduler"),
+        pytest.param(64, 8, "scheduler", marks=pytest.mark.slow),
         (512, 1, "scheduler"),
     ],
     ids=str,

@@ -116,7 +116,10 @@ def chips_of(out: Path) -> int:
     "flags",
     [
         ("--tile", "64", *SCORES, "--format", "gpkg,geojson"),
-        ("--tile", "64", "--blend", "taper", "--confidence", "--mmu", "9px", "--simplify", "20"),
+        pytest.param(
+            ("--tile", "64", "--blend", "taper", "--confidence", "--mmu", "9px", "--simplify", "20"),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["trim", "taper"],
 )
@@ -251,9 +254,9 @@ def test_a_new_unit_takes_the_table_over_and_an_update_may_follow(place) -> None
     ("flags", "named"),
     [
         (["--margin", "4"], "segment.chip: [32, 8, 1] → [32, 4, 1]"),
-        (["--confidence"], 'segment.scores: [] → ["confidence"]'),
+        pytest.param(["--confidence"], 'segment.scores: [] → ["confidence"]', marks=pytest.mark.slow),
         (["--nodata", "none"], 'segment.bands.1: ["b1", 1, 1.0, 0.0, "nodata 0"] → '),
-        (["--mmu", "9px"], "vector.mmu"),
+        pytest.param(["--mmu", "9px"], "vector.mmu", marks=pytest.mark.slow),
         (["--format", "gpkg,fgb"], "vector.formats"),
     ],
 )
@@ -319,7 +322,9 @@ def without_table(out: Path) -> None:
     ("harm", "named"),
     [
         (lambda out: flip(out / "piece.classes.tif"), "piece.classes.tif has sha256"),
-        (lambda out: flip(out / "piece.confidence.tif"), "piece.confidence.tif has sha256"),
+        pytest.param(
+            lambda out: flip(out / "piece.confidence.tif"), "piece.confidence.tif has sha256", marks=pytest.mark.slow
+        ),
         (lambda out: flip(out / "piece.tiles.parquet"), "piece.tiles.parquet has sha256"),
         (without_table, "piece.tiles.parquet is not among its files"),
     ],
