@@ -70,7 +70,7 @@ class EarlyWriter:
     def __enter__(self) -> Self:
         """Start the process, whose imports take as long as the first polygons."""
         # What the parent imports, the child shall find: `python -m` knows neither the script's folder nor later ones.
-        places = os.pathsep.join(place or os.getcwd() for place in sys.path)
+        places = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
         try:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "geoseg.io.early_child"],
