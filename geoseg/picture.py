@@ -29,7 +29,7 @@ HAZE_SHARE = 0.85
 GAMMA = 1.4
 ROWS_AT_ONCE = 64
 SAMPLE_PX = 1 << 18
-"""Larger images give their ends by a sample of at least as many pixels: every second of row and column, or third."""
+"""Larger images give their ends by a sample of at least as many pixels: every n-th of row and column."""
 
 PNG_LEVEL = 2
 """Of the preview: half the time of the usual level 6, for a file 7 % larger."""

@@ -11,6 +11,7 @@ Nothing hangs on the child: where it cannot start or finish, its file is removed
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import os
@@ -26,30 +27,40 @@ from typing import IO, Self
 
 from geoseg.grid import Grid
 from geoseg.io.ogr import Layer
+from geoseg.io.sidecars import SQLITE
 from geoseg.polygons.table import Polygons
 
 LEAST_PX = 1 << 25
-"""Smaller rasters have fewer polygons than the process takes time to start (0.4 s of one processor)."""
-SIDE_FILES = ("-journal", "-wal", "-shm")
+"""For smaller rasters starting the process, 0.4 s of one processor, takes more time than it saves."""
+MEMORY = 300 * 2**20
+"""Bytes of the process: its libraries, a batch of rows, GDAL's spatial index; 272 MB for 1.4 million polygons."""
 
 _log = logging.getLogger(__name__)
 
 
-def early_writer(
-    paths: Iterable[Path], grid: Grid, describe: Callable[[Polygons], Layer], *, dissolve: bool
-) -> AbstractContextManager[EarlyWriter | None]:
-    """A writer of one of the files, running inside the context; None where it would not pay.
+def pays(grid: Grid, *, dissolve: bool, max_memory: str | None) -> bool:
+    """Whether polygons of a raster are written early, in the formats for which that is possible.
 
     Args:
-        paths: files that all hold the polygons of a raster; the first GeoPackage is written early.
         grid: of the raster.
-        describe: the layer, known as soon as a first table is.
         dissolve: whether rows are known only when all polygons are.
+        max_memory: what this process may come to; where that is bounded, no second one takes more.
+    """
+    return not dissolve and max_memory is None and grid.width * grid.height >= LEAST_PX
+
+
+def early_writer(
+    paths: Iterable[Path], describe: Callable[[Polygons], Layer], *, wanted: bool
+) -> AbstractContextManager[EarlyWriter | None]:
+    """A writer of one of the files, running inside the context; None where there is none for it.
+
+    Args:
+        paths: files that all hold the same polygons; the first GeoPackage is written early.
+        describe: the layer, known as soon as a first table is.
+        wanted: as `pays` says.
     """
     found = next((path for path in paths if path.suffix.lower() == ".gpkg"), None)
-    if found is None or dissolve or grid.width * grid.height < LEAST_PX:
-        return nullcontext()
-    return EarlyWriter(found, describe)
+    return nullcontext() if found is None or not wanted else EarlyWriter(found, describe)
 
 
 class EarlyWriter:
@@ -64,23 +75,29 @@ class EarlyWriter:
         self.path = path
         self._describe = describe
         self._child: subprocess.Popen[str] | None = None
-        self._said: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self._said: IO[bytes] | None = None
         self._told = False
 
     def __enter__(self) -> Self:
         """Start the process, whose imports take as long as the first polygons."""
-        # What the parent imports, the child shall find: `python -m` knows neither the script's folder nor later ones.
-        places = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
         try:
+            self._said = tempfile.TemporaryFile()
+            # What the parent imports, the child shall find; `-P`: but nothing by chance in the current folder.
+            places = os.pathsep.join(place or str(Path.cwd()) for place in sys.path if isinstance(place, str))
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "geoseg.io.early_child"],
+                [sys.executable, "-P", "-m", "geoseg.io.early_child"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=self._said,
                 text=True,
+                encoding="utf-8",
                 env=os.environ | {"PYTHONPATH": places},
             )
-        except OSError as error:
+        except (
+            OSError,
+            TypeError,
+            ValueError,
+        ) as error:  # no program, no room, an odd environment
             _log.info("no process to write %s early: %s", self.path, error)
         return self
 
@@ -90,8 +107,9 @@ class EarlyWriter:
         """End the process if it still runs."""
         if self._child is not None:
             self._child.kill()
-            _end(self._child)
-        self._said.close()
+            self._end(self._child)
+        if self._said is not None:
+            self._said.close()
 
     def grown(self, table: Polygons, rows: Path, end: int) -> None:
         """Tell that a file of rows has grown.
@@ -110,14 +128,15 @@ class EarlyWriter:
         """Wait until the whole file of rows is written; False: it must be written anew, and nothing of it is left."""
         if self._child is not None and self._told:
             self._say("end")
-            _end(self._child)
-            code = self._child.returncode
-            if code == 0:
+            self._child.wait()
+            if self._child.returncode == 0:
                 return True
-            self._said.seek(0)
-            _log.info("the process that writes %s ended with %s: %s", self.path, code, self._said.read())
-        for end in ("", *SIDE_FILES):
-            self.path.with_name(self.path.name + end).unlink(missing_ok=True)
+            _log.info("the process that writes %s ended with %s: %s", self.path, self._child.returncode, self._words())
+        # Where its index outgrows memory GDAL begins a file for it, too.
+        left = [self.path.with_name(self.path.name + end) for end in ("", *SQLITE)]
+        left += self.path.parent.glob(f"{glob.escape(self.path.name)}.tmp_rtree_*")
+        for path in left:
+            path.unlink(missing_ok=True)
         return False
 
     def _say(self, line: str) -> None:
@@ -126,13 +145,19 @@ class EarlyWriter:
         try:
             self._child.stdin.write(f"{line}\n")
             self._child.stdin.flush()
-        except (BrokenPipeError, ValueError):
+        except (OSError, ValueError):  # Windows calls a pipe that nobody reads an invalid argument
             _log.debug("the process that writes %s no longer listens", self.path)
 
+    def _words(self) -> str:
+        """What the process said of its end."""
+        if self._said is None:
+            return ""
+        self._said.seek(0)
+        return self._said.read().decode("utf-8", "backslashreplace")
 
-def _end(child: subprocess.Popen[str]) -> None:
-    """Close its ears and wait for it."""
-    try:
-        child.communicate()
-    except (BrokenPipeError, ValueError):  # dead already, or ended before
-        child.wait()
+    @staticmethod
+    def _end(child: subprocess.Popen[str]) -> None:
+        try:
+            child.communicate()
+        except (OSError, ValueError):
+            child.wait()

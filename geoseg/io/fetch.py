@@ -35,7 +35,7 @@ def fetch(url: str, path: Path, *, max_bytes: int) -> None:
 
     Args:
         url: http or https.
-        path: the file to write, in a folder that is there; only a complete file appears.
+        path: the file to write, in a folder for temporary files; only a complete file appears.
         max_bytes: a longer answer is refused.
 
     Raises:
@@ -51,7 +51,7 @@ def fetch(url: str, path: Path, *, max_bytes: int) -> None:
     try:
         with _web_errors(url), _opener().open(_request(url), timeout=TIMEOUT_S) as answer:
             data = _read(url, answer, max_bytes)
-        with posix.disk_errors("download", path, len(data)):
+        with posix.disk_errors("download", path, len(data), chosen_by="TMPDIR"):
             draft.write_bytes(data)
             draft.replace(path)
     finally:

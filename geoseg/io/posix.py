@@ -9,7 +9,6 @@ import select
 import shutil
 import signal
 import socket
-import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
@@ -139,13 +138,14 @@ def signal_main_thread(number: signal.Signals) -> None:
 
 
 @contextmanager
-def disk_errors(what: str, path: Path, needed: int | None = None) -> Iterator[None]:
+def disk_errors(what: str, path: Path, needed: int | None = None, *, chosen_by: str = "-o") -> Iterator[None]:
     """Turn the system's errors while writing into one line that says what to do.
 
     Args:
         what: what was being written, for the message.
         path: where.
         needed: bytes that the whole of it takes, if known.
+        chosen_by: what names another place, for the message.
 
     Raises:
         OutputExistsError: the system does not let us create anything there.
@@ -157,8 +157,9 @@ def disk_errors(what: str, path: Path, needed: int | None = None) -> Iterator[No
         raise
     except OSError as error:
         if error.errno in _REFUSED:
-            raise OutputExistsError(f"{what} {path}: {error.strerror}; choose another -o.") from error
-        raise OutputError(f"{what} {path}: {error.strerror or error}{_remedy(error, path, needed)}") from error
+            raise OutputExistsError(f"{what} {path}: {error.strerror}; choose another {chosen_by}.") from error
+        remedy = _remedy(error, path, needed, chosen_by)
+        raise OutputError(f"{what} {path}: {error.strerror or error}{remedy}") from error
 
 
 def is_full(error: BaseException) -> bool:
@@ -171,13 +172,9 @@ def is_full(error: BaseException) -> bool:
     return False
 
 
-def _remedy(error: OSError, path: Path, needed: int | None) -> str:
+def _remedy(error: OSError, path: Path, needed: int | None, chosen_by: str) -> str:
     size = "" if needed is None else f"; it needs {needed} bytes"
     if error.errno not in _FULL:
         return f"{size}."
-    folder = path if path.is_dir() else path.parent
-    temporary = folder.resolve().is_relative_to(Path(tempfile.gettempdir()).resolve())
-    return (
-        f"{size}, {free_bytes(folder)} are free: make room, raise the quota or file size limit, or choose another -o"
-        f"{' or TMPDIR' if temporary else ''}."
-    )
+    free = free_bytes(path if path.is_dir() else path.parent)
+    return f"{size}, {free} are free: make room, raise the quota or file size limit, or choose another {chosen_by}."

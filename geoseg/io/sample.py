@@ -35,7 +35,7 @@ from geoseg.io.vrt import is_vrt
 
 LATTICE = 5
 LEAST = 3
-"""Windows along a side of a first look: so many of the smallest, `LATTICE` from 5 × `APART` pixels on."""
+"""Windows along a side of a first look: at least so many, one for each `APART` pixels, `LATTICE` at most."""
 APART = 640
 DENSE = 20
 """Windows along a side in a second look, when the first met no valid pixel."""
@@ -57,7 +57,7 @@ _VIRTUAL = re.compile(r"^(/vsi[a-z0-9_]+/)+")
 def sample_pixels(scene: Scene) -> NDArray[Any]:
     """Stored numbers (band, pixel) of valid pixels from a lattice of small windows over the area of interest.
 
-    It has 5 × 5 windows, 3 × 3 for a side below 2560 pixels. One that meets no valid pixel is followed by 20 × 20.
+    It has 5 × 5 windows, fewer along a side below 3200 pixels. One that meets no valid pixel is followed by 20 × 20.
     Empty when that meets none either. Of files that are decoded as a whole for each window only the diagonals of the
     lattices are read.
     """
@@ -68,7 +68,10 @@ def sample_pixels(scene: Scene) -> NDArray[Any]:
     seen: list[Window] = []
     tall = has_large_blocks(scene)
     for places in (LATTICE, DENSE):
-        places_asked = _diagonal(frame, places) if tall else _lattice(frame, places)
+        if tall:
+            places_asked = _diagonal(frame, places)
+        else:
+            places_asked = _first_look(frame) if places == LATTICE else even_windows(frame, places)
         places_asked += _middles(scene.mosaic, frame, places)
         windows = [w for w in places_asked if w not in seen and touches_aoi(scene, w)]
         # What is decoded as a whole for a window is large, too.
@@ -134,10 +137,10 @@ def _even(first: int, size: int, places: int, side: int) -> list[int]:
     return [first + start for start in starts]
 
 
-def _lattice(frame: Window, places: int) -> list[Window]:
-    """About the same, but a first look at a small frame has fewer windows, and those inside lie in one block each."""
+def _first_look(frame: Window) -> list[Window]:
+    """Few windows, spread evenly, those inside the frame each in one storage block where the frame allows it."""
     cols, rows = (
-        _in_blocks(_even(first, size, places if places > LATTICE else min(places, max(LEAST, size // APART)), SIDE))
+        _in_blocks(_even(first, size, min(LATTICE, max(LEAST, size // APART)), SIDE))
         for first, size in ((frame.col_off, frame.width), (frame.row_off, frame.height))
     )
     across, down = min(SIDE, frame.width), min(SIDE, frame.height)
@@ -149,7 +152,7 @@ def _in_blocks(starts: list[int]) -> list[int]:
 
     def moved(start: int) -> int:
         edge = (start + SIDE) // BLOCK * BLOCK
-        return edge - SIDE if start < edge else start
+        return edge - SIDE if start < edge and edge - SIDE >= starts[0] else start
 
     return [*starts[:1], *map(moved, starts[1:-1]), *starts[1:][-1:]]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-_APPENDED = {".tif": (".ovr", ".msk", ".aux.xml"), ".gpkg": ("-journal", "-wal", "-shm")}
+SQLITE = ("-journal", "-wal", "-shm")
+_APPENDED = {".tif": (".ovr", ".msk", ".aux.xml"), ".gpkg": SQLITE}
 _REPLACING = {".tif": (".tfw", ".wld"), ".shp": (".qix", ".sbn", ".sbx", ".cpg")}
 STYLE = ".qml"
 """QGIS looks for STEM.qml whatever the suffix, so outputs of one stem may share it."""

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.grid import Grid
+from geoseg.io.early import MEMORY as EARLY_MEMORY
+from geoseg.io.early import pays
 from geoseg.model.device import resolve
 from geoseg.polygons.density import Density
 from geoseg.settings import RunSettings, ScheduleSettings
@@ -210,8 +212,10 @@ def _object_disk(job: Job, settings: RunSettings) -> int:
 
 def _polygons_bytes(grid: Grid, settings: RunSettings) -> int:
     """What polygons take beside the base, for a map as `BUSY`."""
-    pixels = grid.width * grid.height
-    return min(POLYGON_WORK, POLYGON_WORK // 2 + 60 * pixels) + map_memory(grid, BUSY, settings.vector)
+    pixels, vector = grid.width * grid.height, settings.vector
+    work = min(POLYGON_WORK, POLYGON_WORK // 2 + 60 * pixels) + map_memory(grid, BUSY, vector)
+    early = pays(grid, dissolve=vector.dissolve, max_memory=settings.schedule.max_memory)
+    return work + (EARLY_MEMORY if early else 0)
 
 
 def _after(grid: Grid, layers: int, *, polygons: bool) -> float:

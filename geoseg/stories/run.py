@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from geoseg.io.burn import area_on
 from geoseg.io.class_raster import ClassRaster, open_class_raster
 from geoseg.io.dissolve import store
-from geoseg.io.early import EarlyWriter, early_writer
+from geoseg.io.early import EarlyWriter, early_writer, pays
 from geoseg.io.failpoint import failpoint
 from geoseg.io.polygon_rows import StoredPolygons
 from geoseg.io.publish import Publication
@@ -207,9 +207,10 @@ def _vectorized(work: _Work, answer: Summary) -> Outcome:
     raster = open_class_raster(work.stage(work.names.answer), occurring=codes)
     told: dict[str, Any] = {"layer": layer_name(raster), "about": about_of(raster.tags), "written": work.call.written}
     places = [work.stage(name) for name in work.names.polygons]
-    dissolve = work.settings.vector.dissolve
+    vector, limit = work.settings.vector, work.settings.schedule.max_memory
+    wanted = pays(raster.grid, dissolve=vector.dissolve, max_memory=limit)
     with (
-        early_writer(places, raster.grid, partial(layer_of, **told), dissolve=dissolve) as early,
+        early_writer(places, partial(layer_of, **told), wanted=wanted) as early,
         ThreadPoolExecutor(1, thread_name_prefix="preview") as pool,
     ):
         # Not while polygons are written here: GDAL's writer holds the interpreter, and each would wait for the other.

@@ -11,6 +11,8 @@ from typing import Any
 from geoseg.grid import Grid, Window
 from geoseg.ground import area_model
 from geoseg.io.class_raster import ClassRaster, open_class_raster, read_codes
+from geoseg.io.early import MEMORY as EARLY_MEMORY
+from geoseg.io.early import pays
 from geoseg.io.legend_file import read_legend_file
 from geoseg.io.machine import memory_room
 from geoseg.polygons.basins import BYTES_PER_HILL, BYTES_PER_SADDLE
@@ -56,7 +58,8 @@ class VectorPlan:
     polygons: int
     """Components before a minimum mapping unit; an upper estimate."""
     memory: int
-    """Bytes: bound for the whole process, for a raster that is everywhere as it is where it was looked at."""
+    """Bytes: bound for the process, and the one that writes beside it, for a raster that is everywhere as where it was
+    looked at."""
     room: int
     """Bytes that the process may come to now."""
     disk: int
@@ -117,13 +120,14 @@ def plan_vectorize(
     dense = density(_blocks(found, windows), found.nodata, skipped)
     polygons, disk = _stored(found.grid, dense)
     disk += object_disk(found.grid, settings, things=bool(thing_codes(found.scheme, settings.things)))
+    early = pays(found.grid, dissolve=settings.dissolve, max_memory=max_memory)
     return VectorPlan(
         path=found.path,
         grid=found.grid,
         n_classes=len(found.scheme.classes),
         seen_px=sum(window.width * window.height for window in windows),
         polygons=polygons,
-        memory=BASE_MEMORY + map_memory(found.grid, dense, settings),
+        memory=BASE_MEMORY + map_memory(found.grid, dense, settings) + (EARLY_MEMORY if early else 0),
         room=_allowed(max_memory),
         disk=disk,
     )

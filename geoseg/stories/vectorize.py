@@ -16,7 +16,7 @@ from geoseg.io.burn import area_on
 from geoseg.io.class_raster import ClassRaster, open_class_raster
 from geoseg.io.cog import class_cog_files
 from geoseg.io.dissolve import store
-from geoseg.io.early import early_writer
+from geoseg.io.early import early_writer, pays
 from geoseg.io.legend_file import read_legend_file
 from geoseg.io.polygon_rows import StoredPolygons
 from geoseg.io.publish import Publication
@@ -123,16 +123,15 @@ def vectorize(
         found, scratch = find_regions(classes, scores.confidence, settings, area, max_memory), publication.work
         told: dict[str, Any] = {"layer": layer_name(classes), "about": about_of(classes.tags)}
         staged = publication.stage(output.name)
-        with (
-            objects_of(found, scores, settings, scratch, max_memory) as regions,
-            early_writer([staged], classes.grid, partial(layer_of, **told), dissolve=settings.dissolve) as early,
-        ):
-            if raster_out is not None:
-                write_regions(regions, publication.stage(Path(raster_out).name))
-            if instances_out is not None:
-                write_instances(regions, publication.stage(Path(instances_out).name))
-            tables = giving_back(polygons_of(regions, settings, scratch, max_memory))
-            polygons = store(tables, scratch, dissolve=settings.dissolve, early=early)
+        wanted = pays(classes.grid, dissolve=settings.dissolve, max_memory=max_memory)
+        with early_writer([staged], partial(layer_of, **told), wanted=wanted) as early:
+            with objects_of(found, scores, settings, scratch, max_memory) as regions:
+                if raster_out is not None:
+                    write_regions(regions, publication.stage(Path(raster_out).name))
+                if instances_out is not None:
+                    write_instances(regions, publication.stage(Path(instances_out).name))
+                tables = giving_back(polygons_of(regions, settings, scratch, max_memory))
+                polygons = store(tables, scratch, dissolve=settings.dissolve, early=early)
             write_polygons(polygons, staged, **told, early=early)
         summary = _summary(polygons)
         changes = [asdict(change) for change in regions.changed]

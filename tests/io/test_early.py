@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -21,10 +20,11 @@ from pyproj import CRS
 
 from geoseg.classes import ClassScheme, LandClass
 from geoseg.grid import Grid
-from geoseg.io import early, polygon_rows
-from geoseg.io.early import EarlyWriter, early_writer
+from geoseg.io import polygon_rows
+from geoseg.io.early import EarlyWriter, early_writer, pays
 from geoseg.io.early_child import Growing
 from geoseg.io.polygon_rows import StoredPolygons, store_polygons
+from geoseg.io.sidecars import SQLITE
 from geoseg.io.vector import count_features, layer_of, write_polygons
 from geoseg.polygons.table import Polygons
 
@@ -32,7 +32,7 @@ SCHEME = ClassScheme((LandClass(1, "Wald & <Flur>", (0, 128, 0)), LandClass(2, "
 GRID = Grid(CRS.from_epsg(32618), Affine(10, 0, 500_000, 0, -10, 4_000_000), 40, 40)
 WHEN = datetime(2020, 2, 29, 12, tzinfo=UTC)
 TOLD = {"layer": "land", "about": {"LICENSE": "CC0 „frei“"}, "written": WHEN}
-CHILD = [sys.executable, "-m", "geoseg.io.early_child"]
+CHILD = [sys.executable, "-P", "-m", "geoseg.io.early_child"]
 
 
 @pytest.fixture
@@ -65,18 +65,16 @@ def test_nothing_is_read_before_it_stands(tmp_path) -> None:
     """Named mutation: `Growing` does not wait and reads half a message."""
     place = tmp_path / "rows"
     with place.open("wb", buffering=0) as file, place.open("rb", buffering=0) as seen:
+        ends = iter([2, 5])
 
-        class Told(io.StringIO):
-            ends = iter([2, 5])
+        def told() -> str:
+            end = next(ends, None)
+            if end is None:
+                return "end\n"
+            file.write(bytes(range(file.tell(), end)))
+            return f"{end}\n"
 
-            def readline(self, *_: object) -> str:
-                end = next(self.ends, None)
-                if end is None:
-                    return "end\n"
-                file.write(bytes(range(file.tell(), end)))
-                return f"{end}\n"
-
-        growing = Growing(seen, Told())
+        growing = Growing(seen, told)
         assert growing.read(4) == bytes(range(4))
         assert growing.read(4) == bytes([4])
         assert growing.read(4) == b""
@@ -96,7 +94,7 @@ def test_a_writer_that_dies_is_done_without(table, writer, tmp_path, told) -> No
         writer.grown(*facts)
 
     stored = store_polygons([table], tmp_path / "rows", grown)
-    for end in early.SIDE_FILES:  # as SQLite may leave them
+    for end in (*SQLITE, ".tmp_rtree_land.db"):  # as SQLite and GDAL may leave them
         writer.path.with_name(writer.path.name + end).touch()
     write_polygons(stored, writer.path, **TOLD, early=writer)
     assert writer.path.read_bytes() == at_once(stored, tmp_path / "later.gpkg")
@@ -141,9 +139,30 @@ def test_an_orphan_ends(table, tmp_path) -> None:
     rows, place, ends = tmp_path / "rows", tmp_path / "o.gpkg", []
     store_polygons([table], rows, lambda *facts: ends.append(facts[2]))
     first = {"path": str(place), "rows": str(rows), "layer": asdict(layer_of(table, **TOLD))}
-    for told in ("", "\n".join([json.dumps(first), str(ends[3]), ""])):
+    half = [json.dumps(first), str(ends[3])]
+    for told in ("", "\n".join([*half, ""]), "\n".join([*half, str(ends[-1]), "end", ""])):
         done = subprocess.run(CHILD, input=told, text=True, check=False, capture_output=True)
         assert (done.returncode, done.stderr) == (3, "")
+
+
+@pytest.mark.parametrize("harm", ["path", "words", "here"])
+def test_odd_surroundings_are_no_reason_to_fail(table, tmp_path, monkeypatch, harm) -> None:
+    """Named mutation: without `-P`, what lies in the current folder is imported."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    if harm == "path":
+        monkeypatch.setattr(sys, "path", [*sys.path, Path("notebook")])
+    elif harm == "words":
+        monkeypatch.setattr(sys, "executable", str(here / "python"))
+        (here / "python").write_bytes(b"#!/bin/sh\nprintf '\\377\\n' >&2; exit 5\n")
+        (here / "python").chmod(0o755)
+    else:
+        (here / "json.py").write_text("raise SystemExit(0)")
+    with EarlyWriter(tmp_path / "early.gpkg", partial(layer_of, **TOLD)) as writer:
+        stored = store_polygons([table], tmp_path / "rows", writer.grown)
+        write_polygons(stored, writer.path, **TOLD, early=writer)
+    assert count_features(writer.path) == 1600
 
 
 def test_no_process_outlives_what_went_wrong(tmp_path) -> None:
@@ -155,16 +174,23 @@ def test_no_process_outlives_what_went_wrong(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "side", "dissolve", "which"),
+    ("side", "dissolve", "bound", "expected"),
     [
-        (["o.shp", "o.gpkg"], 1 << 13, False, "o.gpkg"),
-        (["o.gpkg"], 1 << 12, False, None),
-        (["o.gpkg"], 1 << 13, True, None),
-        (["o.parquet"], 1 << 13, False, None),
+        (1 << 13, False, None, True),
+        (1 << 12, False, None, False),
+        (1 << 13, True, None, False),
+        (1 << 13, False, "4GB", False),
     ],
 )
-def test_only_large_geopackages_of_single_polygons_pay(names, side, dissolve, which) -> None:
+def test_it_pays_for_large_rasters_of_single_polygons_without_a_bound(side, dissolve, bound, expected) -> None:
     grid = Grid(GRID.crs, GRID.transform, side, side)
-    context = early_writer(map(Path, names), grid, partial(layer_of, **TOLD), dissolve=dissolve)
-    with context as found:
+    assert pays(grid, dissolve=dissolve, max_memory=bound) is expected
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted", "which"),
+    [(["o.shp", "o.gpkg"], True, "o.gpkg"), (["o.gpkg"], False, None), (["o.parquet"], True, None)],
+)
+def test_only_geopackages_are_written_early(tmp_path, names, wanted, which) -> None:
+    with early_writer([tmp_path / name for name in names], partial(layer_of, **TOLD), wanted=wanted) as found:
         assert (None if found is None else found.path.name) == which

@@ -48,6 +48,22 @@ def test_small_rasters_are_seen_in_fewer_places_each_in_one_block(tmp_path):
         assert set(np.unique(seen)) == {n for start in first for n in range(start, start + 128)}
 
 
+@given(first=st.integers(0, 400), size=st.integers(1, 3000))
+def test_windows_of_a_first_look_stay_in_their_frame(first, size):
+    """Named mutation: a window is moved to a block's end wherever that lies."""
+    for window in module._first_look(Window(first, 0, size, 90)):
+        assert first <= window.col_off <= window.col_end <= first + size
+
+
+def test_a_narrow_strip_of_valid_pixels_is_seen(tmp_path):
+    """Named mutation: the windows of the second look are moved, too, and no longer cover what they covered."""
+    data = np.zeros((1, 1000, 1000), "uint8")
+    data[:, 260:370] = 7
+    pixels = sample_pixels(open_scene([write_raster(tmp_path / "p.tif", data, nodata=0)]))
+    assert pixels.size >= 110_000  # where two windows meet, they overlap
+    assert (pixels == 7).all()
+
+
 def test_invalid_pixels_are_left_out(tmp_path):
     data = np.array([[[0, 1], [2, 3]], [[5, 0], [6, 7]]], "uint16")
     pixels = sample_pixels(open_scene([write_raster(tmp_path / "n.tif", data, nodata=0)]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -41,14 +42,19 @@ def test_outputs_are_those_of_one_process(piece, model, tmp_path, monkeypatch) -
     """Named mutation: pages wait for the process that writes."""
     done, pages = [], []
     finished, write_pages = EarlyWriter.finished, story._write_pages
+
+    def seen_pages(work, outcome, seen) -> None:
+        pages.append((len(done), work.stage("piece.polygons.fgb").exists()))
+        write_pages(work, outcome, seen)
+
     monkeypatch.setattr(EarlyWriter, "finished", lambda self: done.append(finished(self)) or done[-1])
-    monkeypatch.setattr(story, "_write_pages", lambda *given: pages.append(len(done)) or write_pages(*given))
+    monkeypatch.setattr(story, "_write_pages", seen_pages)
     found = {}
     for name, least in (("early", 0), ("late", 1 << 40)):
         monkeypatch.setattr(early, "LEAST_PX", least)
         found[name] = run(piece, tmp_path / name, settings(model, ".gpkg", ".fgb"))
     assert done == [True]
-    assert pages == [0, 1]  # the first are written while the process writes, the second when all is there
+    assert pages == [(0, True), (1, True)]  # what this process writes is there, what the other writes not yet
     assert names_in(tmp_path / "early") == names_in(tmp_path / "late")
     assert verify_record(found["early"].record) == []
     tables = [polygons_in(tmp_path / name / "piece.polygons.gpkg") for name in found]
@@ -65,7 +71,7 @@ def test_a_killed_run_leaves_no_writer_and_is_taken_up(piece, model, tmp_path) -
     killed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert killed.returncode == -9, killed.stderr
     writer = int(killed.stdout.split()[-1])
-    if psutil.pid_exists(writer):
+    with suppress(psutil.NoSuchProcess):
         gone, _ = psutil.wait_procs([psutil.Process(writer)], timeout=30)
         assert gone
     for name in ("killed", "whole"):
