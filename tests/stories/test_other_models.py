@@ -80,7 +80,7 @@ def test_mlm_and_card(model: Path, tmp_path: Path) -> None:
     assert (tmp_path / item["assets"]["model"]["href"]).samefile(model)
     assert geoseg("models", "export", "landcover", "--to", "card", "-o", tmp_path / "card.md").code == 0
     card = (tmp_path / "card.md").read_text()
-    assert card.startswith("# landcover 0.1\n")
+    assert card.startswith("# landcover 0.2\n")
     assert "geoseg run scene.tif -m landcover" in card
     again = geoseg("models", "export", model, "--to", "card", "-o", tmp_path / "card.md")
     assert (again.code, "exists; pass --overwrite" in again.last) == (73, True)
