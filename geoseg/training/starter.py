@@ -208,7 +208,7 @@ def _bands(scene: Scene) -> list[dict[str, Any]]:
 
 
 def _effort(chip: int, chips: int, *, reflective: bool) -> dict[str, Any]:
-    """Network, augmentation and fit: as of the bundled models, without a connection at full resolution, as long as so many chips deserve."""
+    """Network, augmentation and fit: about those of the bundled models, as long as so many chips deserve."""
     return {
         "network": {
             "architecture": "unet",
