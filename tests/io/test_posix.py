@@ -30,3 +30,5 @@ def test_another_error_promises_no_remedy_and_a_refusal_wants_another_place(tmp_
     assert told(errno.EIO, tmp_path).endswith("it needs 77 bytes.")
     with pytest.raises(OutputExistsError, match=r"choose another -o\.$"), disk_errors("pages", tmp_path):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+    with pytest.raises(OutputExistsError, match=r"another TMPDIR\.$"), disk_errors("x", tmp_path, chosen_by="TMPDIR"):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
