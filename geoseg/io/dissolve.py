@@ -43,11 +43,7 @@ _MULTIPOLYGON = 6
 
 
 def store(
-    tables: Iterable[Polygons],
-    folder: Path,
-    *,
-    dissolve: bool,
-    early: EarlyWriter | None = None,
+    tables: Iterable[Polygons], folder: Path, *, dissolve: bool, early: EarlyWriter | None = None
 ) -> StoredPolygons:
     """Write the tables of one map into a file of a folder: their polygons, or one multipolygon for each class.
 

@@ -93,11 +93,8 @@ class EarlyWriter:
                 encoding="utf-8",
                 env=os.environ | {"PYTHONPATH": places},
             )
-        except (
-            OSError,
-            TypeError,
-            ValueError,
-        ) as error:  # no program, no room, an odd environment
+        # No program, no room for a file, or an environment that cannot be passed on.
+        except (OSError, TypeError, ValueError) as error:
             _log.info("no process to write %s early: %s", self.path, error)
         return self
 
