@@ -1,4 +1,4 @@
-"""How much this process may hold: open files, shared out between our handles and GDAL's pool for VRTs, and blocks."""
+"""What this process may have: processors, open files (shared by our handles and GDAL's pool for VRTs), blocks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import sys
 _ELSEWHERE = 40
 """Files and sockets that the rest of a process holds open."""
 _PLENTY = 4096
+
+
+def cpu_count() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def spare_files() -> int:
@@ -28,5 +33,4 @@ def block_cache_mb() -> int:
     With less, blocks that chips share are decoded again; with more, new blocks go into fresh pages instead of those of
     old ones, which was seen to take longer than decoding (14 µs a page on a virtual machine).
     """
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return 64 + 96 * (threads + 1)  # one of them reads while the others compute
+    return 64 + 96 * (cpu_count() + 1)  # one of them reads while the others compute

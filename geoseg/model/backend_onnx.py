@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from geoseg.errors import ConfigError
 from geoseg.model.graph import Graph
+from geoseg.model.lean_unet import Part
 from geoseg.model.spec import ModelSpec
 
 INSIDE = "inside"
@@ -70,7 +71,7 @@ class OnnxGraph(Graph):
             self.normalize = nn.Identity()
             self.fill = math.nan
 
-    def forward(self, dn: Tensor, present: Tensor, scale: Tensor, shift: Tensor, trim: int = 0) -> Tensor:
+    def forward(self, dn: Tensor, present: Tensor, scale: Tensor, shift: Tensor, part: Part | None = None) -> Tensor:
         """See `Graph.forward`."""
         values = self.values(dn, present, scale, shift)
         answer = self.network(values)
@@ -79,8 +80,7 @@ class OnnxGraph(Graph):
             raise ConfigError(
                 f"the ONNX model answers {size} pixels for {values.shape[-2]} × {values.shape[-1]}; they must agree."
             )
-        rows, cols = (slice(trim, side - trim) for side in values.shape[2:])
-        return scores_of(answer[:, :, rows, cols], self.answer, self.temperature)
+        return scores_of(answer[(..., *(part or ()))], self.answer, self.temperature)
 
 
 def scores_of(answer: Tensor, kind: str, temperature: float) -> Tensor:

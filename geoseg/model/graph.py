@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from geoseg.model.lean_unet import LeanUnet
+from geoseg.model.lean_unet import LeanUnet, Part
 from geoseg.model.spec import Band, ModelSpec
 
 
@@ -60,7 +60,7 @@ class Graph(nn.Module):
         self.channels = len(spec.bands)
         self.temperature = spec.temperature
 
-    def forward(self, dn: Tensor, present: Tensor, scale: Tensor, shift: Tensor, trim: int = 0) -> Tensor:
+    def forward(self, dn: Tensor, present: Tensor, scale: Tensor, shift: Tensor, part: Part | None = None) -> Tensor:
         """See the class.
 
         Args:
@@ -68,14 +68,13 @@ class Graph(nn.Module):
             present: (batch, 1 or scene band, row, col) bool; False enters the network as 0 (law 9).
             scale: (1, scene band, 1, 1) float32; reflectance = (DN + shift)·scale, see `normalize.shifts`.
             shift: as `scale`.
-            trim: pixels at each side for which no scores are wanted; those of all others are given.
+            part: rows and columns for which scores are wanted, and given; None: all.
         """
         values = self.values(dn, present, scale, shift).contiguous(memory_format=torch.channels_last)
         if isinstance(self.network, LeanUnet):
-            logits = self.network(values, trim)
+            logits = self.network(values, part)
         else:
-            rows, cols = (slice(trim, side - trim) for side in values.shape[2:])
-            logits = self.network(values)[:, :, rows, cols]
+            logits = self.network(values)[(..., *(part or ()))]
         # Softmax over classes that lie side by side in memory was seen to take twice to five times as long.
         logits = logits.to(torch.float32, memory_format=torch.contiguous_format)
         scores: Tensor = torch.softmax(logits / self.temperature, dim=1)

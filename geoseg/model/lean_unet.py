@@ -1,4 +1,4 @@
-"""A U-Net with the same answer for less work: what is trimmed is not decoded, and no upsampled map is made.
+"""A U-Net with the same answer for less work: what nobody wants is not decoded, and no upsampled map is made.
 
 Enlarging a map twofold by nearest neighbor and convolving it 3 × 3 looks at each pixel of the small map up to three
 times. The same is a transposed convolution of the small map, stride 2, whose 4 × 4 weights are sums of the nine:
@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+Part = tuple[slice, slice]
+"""Rows and columns, each from its first to one after its last."""
 _LOOK = 2
 """Pixels that a block's two convolutions see beyond those they answer for."""
 
@@ -60,13 +62,17 @@ class LeanUnet(nn.Module):
         widths = [unet.encoder.out_channels[-1], *(block.conv2[0].out_channels for block in unet.decoder.blocks)]
         self.blocks = nn.ModuleList(_Block(b, width) for b, width in zip(unet.decoder.blocks, widths, strict=False))
 
-    def forward(self, values: Tensor, trim: int = 0) -> Tensor:
-        """Logits (batch, class, row, col) of the input (batch, band, row, col) without `trim` pixels at each side."""
+    def forward(self, values: Tensor, part: Part | None = None) -> Tensor:
+        """Logits (batch, class, row, col) of a part of the input (batch, band, row, col), given by rows and columns."""
+        wanted = part or tuple(slice(0, side) for side in values.shape[2:])
         _, *features = self.encoder(values)
         deepest, *skips = features[::-1]
         small, origin = self.center(deepest), (0, 0)
         look = self.head[0].kernel_size[0] // 2
-        spans = [_spans(side, trim - look, len(self.blocks)) for side in values.shape[2:]]
+        spans = [
+            _spans(side, axis.start - look, axis.stop + look, len(self.blocks))
+            for side, axis in zip(values.shape[2:], wanted, strict=True)
+        ]
         for level, block in enumerate(self.blocks):
             (top, bottom), (left, right) = (axis[level] for axis in spans)
             small = _crop(small, origin, (top, bottom), (left, right))
@@ -79,8 +85,7 @@ class LeanUnet(nn.Module):
             small, origin = block(small, skip), (2 * top, 2 * left)
         rows, cols = (axis[-1] for axis in spans)
         logits = self.head(_crop(small, origin, rows, cols))
-        kept = [(trim, side - trim) for side in values.shape[2:]]
-        return _crop(logits, (rows[0], cols[0]), *kept)
+        return _crop(logits, (rows[0], cols[0]), *((axis.start, axis.stop) for axis in wanted))
 
 
 def suits(network: nn.Module) -> bool:
@@ -109,15 +114,16 @@ def _is_identity(module: Any) -> bool:
     return type(inner) is nn.Identity
 
 
-def _spans(side: int, first: int, levels: int) -> list[tuple[int, int]]:
+def _spans(side: int, first: int, last: int, levels: int) -> list[tuple[int, int]]:
     """What each block needs of its input, deepest first, then what the head needs: first and last + 1 pixel.
 
     Args:
         side: pixels of the chip.
-        first: pixels at each end that the head need not see.
+        first: of the pixels that the head sees; the chip's own, if it lies beyond them.
+        last: one more than that.
         levels: blocks, each twofold.
     """
-    start, end = max(0, first), min(side, side - first)
+    start, end = max(0, first), min(side, last)
     spans = [(start, end)]
     for _ in range(levels):
         side //= 2

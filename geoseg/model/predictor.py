@@ -20,6 +20,7 @@ from geoseg.model.build import build
 from geoseg.model.device import Resolved
 from geoseg.model.file import ONNX_SUFFIX, ModelRef, file_sha256, load_tensors
 from geoseg.model.graph import Graph
+from geoseg.model.lean_unet import Part
 from geoseg.model.normalize import shifts
 from geoseg.model.optimize import optimized
 from geoseg.model.reduce import Reduction, reduce
@@ -37,11 +38,26 @@ class _Call:
     gain: Tensor
     """(1, band, 1, 1) on the device: reflectance = (DN + shift)·gain."""
     shift: Tensor
-    finish: Callable[[Tensor, int], Mapping[str, Tensor]]
-    """Scores (class, row, col) of a chip, without what is trimmed, and its number → what is kept of them, still on the
-    device."""
-    trim: int = 0
-    """Pixels at each side of every chip that need no scores."""
+    finish: Callable[[Tensor], Mapping[str, Tensor]]
+    """Scores (class, row, col) of the wanted part of a chip → what is kept of them, still on the device."""
+    parts: Sequence[Part] | None = None
+    """Rows and columns of each chip that are wanted; None: all."""
+
+    def around(self, numbers: Sequence[int]) -> Part | None:
+        """Rows and columns that hold the parts of some chips."""
+        if self.parts is None:
+            return None
+        axes = zip(*(self.parts[i] for i in numbers), strict=True)
+        rows, cols = (slice(min(a.start for a in axis), max(a.stop for a in axis)) for axis in map(tuple, axes))
+        return rows, cols
+
+    def kept(self, scores: Tensor, around: Part | None, number: int) -> Mapping[str, Tensor]:
+        """What is kept of a chip whose scores are given `around` its part."""
+        if self.parts is None or around is None:
+            return self.finish(scores)
+        own = zip(self.parts[number], around, strict=True)
+        rows, cols = (slice(axis.start - seen.start, axis.stop - seen.start) for axis, seen in own)
+        return self.finish(scores[:, rows, cols])
 
 
 class Predictor:
@@ -98,30 +114,34 @@ class Predictor:
         return cls(Graph(network, ref.spec, bands), resolved)
 
     def scores(
-        self, chips: Sequence[Chip], scale: Sequence[float], offset: Sequence[float]
+        self,
+        chips: Sequence[Chip],
+        scale: Sequence[float],
+        offset: Sequence[float],
+        parts: Sequence[Part] | None = None,
     ) -> list[NDArray[np.float32]]:
-        """Scores (class, row, col) of each chip, in order.
+        """Scores (class, row, col) of each chip, or of the part of it that is wanted, in order.
 
         Args:
             chips: of one scene; equal sizes share a batch.
             scale: per scene band; reflectance = DN·scale + offset.
             offset: as `scale`.
+            parts: rows and columns of each chip; None: all.
 
         Raises:
             ModelOutputError: the network answers NaN or infinity.
             DeviceError: one chip alone does not fit into the device's memory.
         """
-        answers = self._answers(chips, scale, offset, lambda scores, _: {"scores": scores})
+        answers = self._answers(chips, scale, offset, lambda scores: {"scores": scores}, parts)
         return [answer["scores"] for answer in answers]
 
     def reduced(
         self,
         chips: Sequence[Chip],
-        parts: Sequence[tuple[slice, slice]],
+        parts: Sequence[Part],
         how: Reduction,
         scale: Sequence[float],
         offset: Sequence[float],
-        trim: int = 0,
     ) -> list[Answers]:
         """Winning class and score layers of a part of each chip, in order; scores do not leave the device.
 
@@ -131,30 +151,24 @@ class Predictor:
             how: what is kept; the answers are those of `geoseg.model.reduce.reduce`.
             scale: see `scores`.
             offset: see `scores`.
-            trim: pixels at each side of every chip that belong to no part, so that the network may leave them out.
 
         Raises:
             ModelOutputError: see `scores`.
             DeviceError: see `scores`.
         """
-
-        def kept(scores: Tensor, i: int) -> Mapping[str, Tensor]:
-            rows, cols = (slice(part.start - trim, part.stop - trim) for part in parts[i])
-            return reduce(scores[:, rows, cols], how)
-
-        return self._answers(chips, scale, offset, kept, trim)
+        return self._answers(chips, scale, offset, lambda scores: reduce(scores, how), parts)
 
     def _answers(
         self,
         chips: Sequence[Chip],
         scale: Sequence[float],
         offset: Sequence[float],
-        finish: Callable[[Tensor, int], Mapping[str, Tensor]],
-        trim: int = 0,
+        finish: Callable[[Tensor], Mapping[str, Tensor]],
+        parts: Sequence[Part] | None,
     ) -> list[Answers]:
         use_one_thread()
         gain, shift = (self._per_band(values) for values in (scale, shifts(scale, offset).tolist()))
-        call = _Call(chips, gain, shift, finish, trim)
+        call = _Call(chips, gain, shift, finish, parts)
         results: dict[int, Answers] = {}
         by_size = sorted(range(len(chips)), key=lambda i: chips[i].window.shape)
         for _, same in groupby(by_size, key=lambda i: chips[i].window.shape):
@@ -209,16 +223,16 @@ class Predictor:
     def _batch(self, call: _Call, numbers: Sequence[int], size: int) -> dict[int, Answers]:
         """What is kept of each chip; a batch that is not full is filled up with its last chip."""
         chips = [call.chips[i] for i in numbers]
-        padded = chips + chips[-1:] * (size - len(chips))
+        padded, around = chips + chips[-1:] * (size - len(chips)), call.around(numbers)
         sent = self._stack([chip.data for chip in padded]), self._stack([chip.present for chip in padded])
 
         def compute(batch: Sequence[Tensor]) -> dict[str, Tensor]:
             with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
-                scores = self.graph(*batch, call.gain, call.shift, call.trim)
+                scores = self.graph(*batch, call.gain, call.shift, around)
                 # A sum shows every NaN and infinity, in a tenth of the time that looking for them takes.
                 found = {"finite": scores.sum(dim=(1, 2, 3)).isfinite()}
                 for place, i in enumerate(numbers):
-                    found |= {f"{place} {name}": kept for name, kept in call.finish(scores[place], i).items()}
+                    found |= {f"{place} {name}": kept for name, kept in call.kept(scores[place], around, i).items()}
             return found
 
         found = self.transfer.run(sent, compute)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,15 +40,38 @@ class Look:
     """Why pixels have no class; the class raster has one code for all of that."""
 
 
-def true_color(scene: Scene) -> Image | None:
-    """The scene as a photograph; None without the bands.
+class Photographer:
+    """Takes the true color of a scene in a thread of its own; a context, which nobody leaves late because of it."""
 
-    Raises:
-        InputError: the file cannot be decoded.
-    """
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="picture")
+        self._stop = threading.Event()
+        self._picture: Future[Image | None] | None = None
+
+    def __enter__(self) -> Self:
+        """Wait to be told."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop where it is."""
+        self._stop.set()
+        self._pool.shutdown()
+
+    def picture(self) -> Future[Image | None]:
+        """(row, col, 3) true color, None without the bands; begun when first asked for.
+
+        The future raises InputError when the file cannot be decoded.
+        """
+        if self._picture is None:
+            self._picture = self._pool.submit(_true_color, self._scene, self._stop)
+        return self._picture
+
+
+def _true_color(scene: Scene, stop: threading.Event) -> Image | None:
     if not set(TRUE_COLOR) <= set(scene.names):
         return None
-    return stretch(*small_image(scene.select(TRUE_COLOR), PICTURE_PX, picture_window(scene)))
+    return stretch(*small_image(scene.select(TRUE_COLOR), PICTURE_PX, picture_window(scene), stop))
 
 
 def look_at(job: Job, classes: Path, summary: Summary, picture: Future[Image | None], watcher: Watcher) -> Look:
@@ -57,7 +81,7 @@ def look_at(job: Job, classes: Path, summary: Summary, picture: Future[Image | N
         job: for the frame.
         classes: class raster.
         summary: of its pixels.
-        picture: of `true_color`.
+        picture: of a `Photographer`.
         watcher: told when the scene cannot be decoded for it: the map itself is sound.
     """
     window = picture_window(job.scene)

@@ -33,7 +33,7 @@ from geoseg.tiling.seam import pairs_by_lot, sampled_pairs
 
 LARGEST_TILE = 2048
 TILES_PER_WORKER = 4
-KEY_VERSION = 3
+KEY_VERSION = 4
 """Raised when a change of geoseg changes pixels."""
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 
+from geoseg.io.limits import cpu_count
 from geoseg.io.machine import forget_peak, peak_since, resident
 from geoseg.io.read import touches_aoi
 from geoseg.model.blocks import give_back_freed_blocks
@@ -18,7 +19,7 @@ from geoseg.stories.prepare import Job
 from geoseg.tiling.blend import spoken
 from geoseg.tiling.crew import Crew
 from geoseg.tiling.plan import Cell, Tile, TilePlan
-from geoseg.tiling.schedule import cpu_count, map_tiles, slots
+from geoseg.tiling.schedule import map_tiles, slots
 from geoseg.tiling.seam import pairs_of, sampled_pairs
 from geoseg.tiling.worker import TileJob
 

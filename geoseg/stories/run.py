@@ -35,7 +35,7 @@ from geoseg.stories.item import run_item
 from geoseg.stories.names import OutputNames, RunResult
 from geoseg.stories.objects import objects_of, write_instances
 from geoseg.stories.past import CALL, Call, Past
-from geoseg.stories.pictures import Image, look_at, true_color, write_preview
+from geoseg.stories.pictures import Image, Photographer, look_at, write_preview
 from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key, tiles_key
 from geoseg.stories.rasters import write_rasters
 from geoseg.stories.regions import find_regions, layer_name, polygons_of, write_regions
@@ -142,8 +142,11 @@ def run(
             past.tell(publication.key, watcher)
         call = Call.now(as_inputs(inputs), folder, past)
         work = _Work(job, resolved, settings, names, publication, watcher, call, turn, folder)
-        answer = _segmented(work)
-        summary, polygons, changed = _vectorized(work, answer)
+        with Photographer(job.scene) as photographer:
+            if settings.schedule.max_memory is None:  # beside the start, when processors have little to do
+                photographer.picture()
+            answer = _segmented(work)
+            summary, polygons, changed = _vectorized(work, answer, photographer)
         if zones is not None and names.zones is not None:
             write_zone_table(zone_table([work.stage(names.classes)], zones), work.stage(names.zones))
         later: dict[str, Any] = {CALL: work.call.to_json()}
@@ -197,7 +200,7 @@ def _recorded(names: OutputNames, folder: Path) -> RunResult:
 
 
 @stage("vectorize")
-def _vectorized(work: _Work, answer: Summary) -> Outcome:
+def _vectorized(work: _Work, answer: Summary, photographer: Photographer) -> Outcome:
     """Generalized raster, all formats from one set of polygons, and the pages, which wait for no other process.
 
     Raises:
@@ -211,10 +214,10 @@ def _vectorized(work: _Work, answer: Summary) -> Outcome:
     wanted = pays(raster.grid, dissolve=vector.dissolve, max_memory=limit)
     with (
         early_writer(places, partial(layer_of, **told), wanted=wanted) as early,
-        ThreadPoolExecutor(1, thread_name_prefix="preview") as pool,
+        ThreadPoolExecutor(1, thread_name_prefix="scores") as pool,
     ):
         # Not while polygons are written here: GDAL's writer holds the interpreter, and each would wait for the other.
-        seen = _Seen(pool.submit(true_color, work.job.scene), pool.submit(_scores, work))
+        seen = _Seen(photographer.picture(), pool.submit(_scores, work))
         outcome = _outlined(work, raster, answer, early)
         begun = [place for place in places if early is not None and early.path == place]
 

@@ -6,7 +6,6 @@ a cluster that is already running.
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -20,6 +19,7 @@ import dask.threaded
 import numpy as np
 
 from geoseg.errors import GeosegError
+from geoseg.io.limits import cpu_count
 from geoseg.settings import ScheduleSettings
 from geoseg.tiling.cluster import Workers, check_schedule, connected, losses
 from geoseg.tiling.crew import Crew
@@ -41,11 +41,6 @@ LEAVE_S = 5.0
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-def cpu_count() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def slots(settings: ScheduleSettings) -> int:

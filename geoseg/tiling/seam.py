@@ -30,7 +30,7 @@ from geoseg.grid import Window
 from geoseg.tiling.plan import Cell, Tile, TilePlan
 
 CHIPS_PER_PAIR = 100
-"""So that the sample costs about 2 % of the forward passes."""
+"""So that the sample costs 2 % of the forward passes, half of that where a network decodes what is wanted only."""
 USUAL_SHARE = f"{200 // CHIPS_PER_PAIR}%"
 """The same as a share of the forward passes."""
 MOST_PAIRS = 16
@@ -133,22 +133,32 @@ def seam_zones(plan: TilePlan, pair: Pair) -> tuple[Window, ...]:
     return tuple(zone for zone in found if zone is not None)
 
 
+def around(zones: Sequence[Window]) -> Window:
+    """The smallest window that holds them all."""
+    return Window.from_edges(
+        left=min(zone.col_off for zone in zones),
+        top=min(zone.row_off for zone in zones),
+        right=max(zone.col_end for zone in zones),
+        bottom=max(zone.row_end for zone in zones),
+    )
+
+
 def count_differences(
-    pair: Pair, zones: Sequence[Window], first: NDArray[Any], second: NDArray[Any], valid: NDArray[np.bool_]
+    seen: Window, zones: Sequence[Window], first: NDArray[Any], second: NDArray[Any], valid: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
     """Pixels compared and differing beside the seam, pixels compared and differing at the edges.
 
     Args:
-        pair: the two cells.
-        zones: as `seam_zones` gives them.
-        first: class index (row, col) over the first cell's read window.
-        second: the same of the second cell.
-        valid: (row, col) over the first cell's read window; other pixels do not count.
+        seen: a window that both chips read.
+        zones: in it, as `seam_zones` gives them.
+        first: class index (row, col) over `seen`, by the first chip.
+        second: the same by the second.
+        valid: (row, col) over `seen`; other pixels do not count.
     """
     counts = np.zeros(4, np.int64)
     for number, zone in enumerate(zones):
-        here, there = zone.relative_to(pair.first.read).slices, zone.relative_to(pair.second.read).slices
+        here = zone.relative_to(seen).slices
         usable = valid[here]
-        differ = (first[here] != second[there]) & usable
+        differ = (first[here] != second[here]) & usable
         counts[2 * (number > 0) :][:2] += usable.sum(), differ.sum()
     return counts

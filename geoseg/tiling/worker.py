@@ -19,6 +19,7 @@ from geoseg.io.sparse import stores_nothing
 from geoseg.legend import Merge
 from geoseg.model.device import Resolved, machine_key
 from geoseg.model.file import ModelRef
+from geoseg.model.lean_unet import Part
 from geoseg.model.reduce import Reduction
 from geoseg.quality import REASONS
 from geoseg.settings import Tta
@@ -27,7 +28,7 @@ from geoseg.tiling.plan import Cell, Tile, TilePlan
 from geoseg.tiling.process import check_inputs, predictor_for, process_name
 from geoseg.tiling.reads import SceneReads, digest, no_digests
 from geoseg.tiling.result import TileResult
-from geoseg.tiling.seam import Pair, count_differences, pairs_of, seam_zones
+from geoseg.tiling.seam import Pair, around, count_differences, pairs_of, seam_zones
 from geoseg.tiling.tta import augmented
 
 
@@ -150,8 +151,7 @@ class TileJob:
             merge = self.merge
             how = Reduction(None if merge is None else merge.index_of, len(self.scheme), self.layers)
             own = [cell.core.relative_to(cell.read).slices for cell, _ in batch]
-            radiometry = self.scene.scale, self.scene.offset
-            answers = predictor_for(self).reduced(chips, own, how, *radiometry, self.plan.margin)
+            answers = predictor_for(self).reduced(chips, own, how, self.scene.scale, self.scene.offset)
             for (cell, _), kept in zip(batch, answers, strict=True):
                 yield ClassMap(kept.pop("index"), cell.core, kept)
             return
@@ -162,19 +162,18 @@ class TileJob:
         window, scores = finished
         return classify(self._merged(scores), np.ones(window.shape, bool), window, self.scheme, layers=self.layers)
 
-    def scores(self, chips: Sequence[Chip]) -> list[Scores]:
-        """Scores (class, row, col) of each chip, of the model's classes.
+    def scores(self, chips: Sequence[Chip], parts: Sequence[Part] | None = None) -> list[Scores]:
+        """Scores (class, row, col) of each chip, or of the part of it that is wanted, of the model's classes.
 
         Raises:
             DeviceError: see `__call__`.
             ModelOutputError: see `__call__`.
         """
-        predictor = predictor_for(self)
-
-        def forward(views: Sequence[Chip]) -> list[Scores]:
-            return predictor.scores(views, self.scene.scale, self.scene.offset)
-
-        return augmented(forward, chips, self.tta)
+        predictor, radiometry = predictor_for(self), (self.scene.scale, self.scene.offset)
+        if self.tta == "none":
+            return predictor.scores(chips, *radiometry, parts)
+        whole = augmented(lambda views: predictor.scores(views, *radiometry), chips, self.tta)
+        return whole if parts is None else [scores[(..., *part)] for scores, part in zip(whole, parts, strict=True)]
 
     def _merged(self, scores: Scores) -> Scores:
         """Scores of the output's classes."""
@@ -197,11 +196,14 @@ class TileJob:
         return counts, digests
 
     def _differences(self, pair: Pair, chips: Sequence[Chip]) -> NDArray[np.int64]:
-        zones, valid = seam_zones(self.plan, pair), chips[0].valid
-        if not any(valid[zone.relative_to(pair.first.read).slices].any() for zone in zones):
+        zones = seam_zones(self.plan, pair)
+        seen = around(zones)
+        parts = [seen.relative_to(cell.read).slices for cell in (pair.first, pair.second)]
+        valid = chips[0].valid[parts[0]]
+        if not any(valid[zone.relative_to(seen).slices].any() for zone in zones):
             return np.zeros(4, np.int64)
-        first, second = (self._merged(scores).argmax(axis=0) for scores in self.scores(chips))
-        return count_differences(pair, zones, first, second, valid)
+        first, second = (self._merged(scores).argmax(axis=0) for scores in self.scores(chips, parts))
+        return count_differences(seen, zones, first, second, valid)
 
     def _asked(self, tile: Tile, reads: _Reads) -> Iterator[tuple[Cell, Chip]]:
         """The lit chips that speak for a pixel for which a changed chip speaks; what is read goes into `reads`."""

@@ -27,7 +27,7 @@ from torchgeo.datasets import RasterDataset, stack_samples
 from torchgeo.samplers import GridGeoSampler
 
 import geoseg
-from geoseg.io.limits import block_cache_mb
+from geoseg.io.limits import block_cache_mb, cpu_count
 from geoseg.io.read import read_chip
 from geoseg.model import predictor
 from geoseg.model.blocks import share_one_arena
@@ -40,7 +40,7 @@ from geoseg.settings import PredictSettings, RunSettings
 from geoseg.stories import rasters
 from geoseg.stories import run as run_story
 from geoseg.stories.prepare import Job, prepare
-from geoseg.tiling.schedule import cpu_count, map_tiles
+from geoseg.tiling.schedule import map_tiles
 from geoseg.tiling.worker import TileJob
 
 SIDE, BATCH = 512, 4

@@ -1,5 +1,7 @@
 """Small pictures: proportions, averages, and what is not shown."""
 
+import threading
+from concurrent.futures import CancelledError
 from dataclasses import replace
 
 import numpy as np
@@ -8,10 +10,12 @@ import rasterio
 from builders import position_image, scheme, write_raster
 from hypothesis import given
 from hypothesis import strategies as st
+from rasterio.enums import Resampling
 from shapely import box, to_wkb
 
 from geoseg.errors import InputError
 from geoseg.grid import Window
+from geoseg.io import overview
 from geoseg.io.compose import open_scene
 from geoseg.io.overview import picture_window, small_classes, small_image, small_shape
 from geoseg.settings import ReadSettings
@@ -54,6 +58,48 @@ def test_nodata_does_not_darken_its_neighbors(tmp_path):
     image, valid = small_image(open_scene([write_raster(tmp_path / "n.tif", data, nodata=0)]), longest=2)
     assert valid.tolist() == [[True, False], [True, True]]
     assert image[0][valid].tolist() == [10, 30, 40]
+
+
+@given(
+    height=st.integers(40, 90),
+    longest=st.integers(3, 60),
+    strip=st.integers(1, 40),
+    dtype=st.sampled_from(["uint8", "int16", "float32"]),
+    nodata=st.sampled_from([None, 0, 200]),  # no mean of the others
+    seed=st.integers(0, 9),
+)
+def test_strips_and_comparisons_give_what_gdal_gives_at_once(
+    tmp_path, monkeypatch, height, longest, strip, dtype, nodata, seed
+):
+    """To one unit of the numbers stored: at edges within a pixel GDAL rounds another way now and then."""
+    data = np.random.default_rng(seed).choice([0, 3, 9, 14, 200], (height, 70)).astype(dtype)
+    scene = open_scene(
+        [write_raster(tmp_path / "s.tif", data, nodata=nodata, blockxsize=16, blockysize=16, tiled=True)]
+    )
+    monkeypatch.setattr(overview, "STRIP_PX", strip)
+    image, valid = small_image(scene, longest)
+    with rasterio.open(tmp_path / "s.tif") as dataset:
+        expected = dataset.read(1, out_shape=valid.shape, resampling=Resampling.average, masked=True)
+    np.testing.assert_array_equal(valid, ~np.ma.getmaskarray(expected))
+    assert np.abs(image[0][valid] - expected.data[valid]).max(initial=0) <= 1
+
+
+def test_a_picture_that_nobody_wants_any_more_is_not_finished(tmp_path, monkeypatch):
+    scene, stop = open_scene([write_raster(tmp_path / "s.tif", position_image(64, 64)[0])]), threading.Event()
+    monkeypatch.setattr(overview, "STRIP_PX", 1)
+    asked = []
+    strips = overview._strips
+
+    def watched(*args):
+        for strip in strips(*args):
+            asked.append(strip)
+            stop.set()
+            yield strip
+
+    monkeypatch.setattr(overview, "_strips", watched)
+    with pytest.raises(CancelledError):
+        small_image(scene, 32, stop=stop)
+    assert len(asked) == 1
 
 
 def test_collars_and_nan_are_not_shown(tmp_path):

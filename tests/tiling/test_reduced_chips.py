@@ -26,9 +26,9 @@ def test_both_ways_give_the_same_map(scene, tmp_path, monkeypatch):
         direct.assert_equal(predicted(scene, model, tile=70))
     assert len(np.unique(direct.index)) > 2
 
-    def shifted(self, chips, parts, how, scale, offset, trim, inner=Predictor.reduced):
+    def shifted(self, chips, parts, how, scale, offset, inner=Predictor.reduced):
         parts = [(rows, slice(cols.start - 1, cols.stop - 1)) for rows, cols in parts]
-        return inner(self, chips, parts, how, scale, offset, trim - 1)
+        return inner(self, chips, parts, how, scale, offset)
 
     # Mutation: another part of the chip.
     monkeypatch.setattr(Predictor, "reduced", shifted)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from prediction_kit import predicted
 from pyproj import CRS
 
-from geoseg.grid import Grid
+from geoseg.grid import Grid, Window
 from geoseg.io.compose import open_scene
 from geoseg.settings import ReadSettings
 from geoseg.tiling import seam as seam_module
@@ -26,6 +26,7 @@ from geoseg.tiling.seam import (
     USUAL_SHARE,
     Pair,
     Seam,
+    around,
     count_differences,
     pairs_by_lot,
     possible_pairs,
@@ -194,14 +195,14 @@ def test_counting_by_hand():
         (20, 22, 0, 24),
         (26, 28, 0, 24),
     ]
-    first, second = np.zeros(pair.first.read.shape, int), np.zeros(pair.second.read.shape, int)
-    valid = np.ones(first.shape, bool)
-    first[4 + 5, 4 + 23] = 1  # row 5, column 23: beside the seam
-    second[4 + 6, 22 - 20] = 1  # row 6, column 22
-    second[4 + 7, 20 - 20] = 1  # row 7, column 20: at the second chip's edge
-    second[4 + 7, 30 - 20] = 1  # seen by the second alone
-    valid[4 + 6, :] = False
-    counts = count_differences(pair, zones, first, second, valid)
+    seen = around(zones)
+    assert seen == Window(20, 0, 8, 24)
+    first, second, valid = np.zeros(seen.shape, int), np.zeros(seen.shape, int), np.ones(seen.shape, bool)
+    first[5, 23 - 20] = 1  # beside the seam
+    second[6, 22 - 20] = 1
+    second[7, 20 - 20] = 1  # at the second chip's edge
+    valid[6, :] = False
+    counts = count_differences(seen, zones, first, second, valid)
     assert counts.tolist() == [4 * 23, 1, 4 * 23, 1]
     assert Seam.of(counts.tolist()) == Seam(at_seam=1 / 92, at_edge=1 / 92, seam_px=92, edge_px=92)
     assert Seam.of([0, 0, 3, 1]) is None

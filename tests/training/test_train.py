@@ -188,8 +188,8 @@ def test_absent_device_is_an_error(tmp_path: Path) -> None:
 def test_bundled_model_has_the_figures_it_claims(name: str, optional: tuple[str, ...]) -> None:
     """The held-out chips, predicted by the file in the package, give its own card."""
     plan = read_recipe(RECIPES / f"{name}.yaml")
-    if not plan.data.index.exists():
-        pytest.skip(f"training chips are not here: {plan.data.index.parent}")
+    if not plan.data.images.exists():
+        pytest.skip(f"training chips are not here: {plan.data.images}")
     model = find_model(name)
     network = build(model.spec)
     network.load_state_dict(load_tensors(model.path))
