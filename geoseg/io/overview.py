@@ -117,12 +117,15 @@ def _small(scene: Scene, window: Window, shape: tuple[int, int], stop: threading
 def _small_plane(scene: Scene, band: BandSource, window: Window, shape: tuple[int, int], stop: threading.Event) -> Any:
     """A band as masked array (row, col); a mask that is but a comparison is made here, GDAL makes it at full size."""
     dataset = dataset_for(band, scene.grid)
-    derived = set(dataset.mask_flag_enums[band.index - 1]) <= {MaskFlags.all_valid, MaskFlags.nodata}
+    flags = set(dataset.mask_flag_enums[band.index - 1])  # empty: a mask of the band's own
+    derived = bool(flags) and flags <= {MaskFlags.all_valid, MaskFlags.nodata}
+    # GDAL turns to an overview at whole pixels of it: strips would not meet. Nor is there much to decode.
+    block = window.height if dataset.overviews(band.index) else dataset.block_shapes[band.index - 1][0]
     asked = {"resampling": Resampling.average, "masked": not derived}
     strips = []
     try:
         with trusted(band, scene.grid):
-            for strip, rows in _strips(window, shape[0], dataset.block_shapes[band.index - 1][0]):
+            for strip, rows in _strips(window, shape[0], block):
                 if stop.is_set():
                     raise CancelledError
                 strips.append(dataset.read(band.index, window=strip, out_shape=(rows, shape[1]), **asked))
@@ -135,7 +138,7 @@ def _small_plane(scene: Scene, band: BandSource, window: Window, shape: tuple[in
     plane: Any = np.ma.concatenate(strips)  # type: ignore[no-untyped-call]
     nodata = dataset.nodatavals[band.index - 1]
     if derived and nodata is not None:
-        plane[np.isnan(plane.data) if math.isnan(nodata) else plane.data == nodata] = np.ma.masked
+        plane[plane.data == nodata] = np.ma.masked
     return plane
 
 

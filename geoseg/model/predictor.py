@@ -48,7 +48,7 @@ class _Call:
         if self.parts is None:
             return None
         axes = zip(*(self.parts[i] for i in numbers), strict=True)
-        rows, cols = (slice(min(a.start for a in axis), max(a.stop for a in axis)) for axis in map(tuple, axes))
+        rows, cols = (slice(min(a.start for a in axis), max(a.stop for a in axis)) for axis in axes)
         return rows, cols
 
     def kept(self, scores: Tensor, around: Part | None, number: int) -> Mapping[str, Tensor]:

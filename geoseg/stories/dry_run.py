@@ -30,9 +30,9 @@ POLYGON_WORK = 700 * 2**20
 """Bytes: batches of polygons on their way into a file, bands of rows, the libraries for it; less for small rasters."""
 PROBE_SLACK = 1.7
 """Bytes that a thread comes to in a long run, over those of a single chip."""
-COG_S_PER_MPX = 1.1 / 67.1
-POLYGONS_S_PER_MPX = (2.6 + 3.2 + 0.9) / 67.1
-"""`tests/benchmarks/RESULTS.md`, stages of `landcover` at 8192² on two cores: class raster; polygons, preview, rest."""
+COG_S_PER_MPX = 1.3 / 67.1
+POLYGONS_S_PER_MPX = (2.8 + 0.4 + 1.2) / 67.1
+"""`tests/benchmarks/RESULTS.md`, `landcover` at 8192² on two cores: class raster; polygons, pages, rest."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import InputError
-from geoseg.io.overview import picture_window, small_classes, small_image
+from geoseg.io.overview import picture_window, small_classes
 from geoseg.io.posix import disk_errors
-from geoseg.io.scene import Scene
-from geoseg.picture import PNG_LEVEL, render_preview, stretch
+from geoseg.picture import PNG_LEVEL, render_preview
+from geoseg.stories.photographer import PICTURE_PX, Image
 from geoseg.stories.prepare import Job
 from geoseg.stories.segment import Summary
 from geoseg.stories.watcher import Watcher
-
-TRUE_COLOR = ("red", "green", "blue")
-PICTURE_PX = 2048
-"""Longer side of what is looked at."""
-Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -38,40 +31,6 @@ class Look:
     """Ground metres across."""
     empty: str
     """Why pixels have no class; the class raster has one code for all of that."""
-
-
-class Photographer:
-    """Takes the true color of a scene in a thread of its own; a context, which nobody leaves late because of it."""
-
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="picture")
-        self._stop = threading.Event()
-        self._picture: Future[Image | None] | None = None
-
-    def __enter__(self) -> Self:
-        """Wait to be told."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop where it is."""
-        self._stop.set()
-        self._pool.shutdown()
-
-    def picture(self) -> Future[Image | None]:
-        """(row, col, 3) true color, None without the bands; begun when first asked for.
-
-        The future raises InputError when the file cannot be decoded.
-        """
-        if self._picture is None:
-            self._picture = self._pool.submit(_true_color, self._scene, self._stop)
-        return self._picture
-
-
-def _true_color(scene: Scene, stop: threading.Event) -> Image | None:
-    if not set(TRUE_COLOR) <= set(scene.names):
-        return None
-    return stretch(*small_image(scene.select(TRUE_COLOR), PICTURE_PX, picture_window(scene), stop))
 
 
 def look_at(job: Job, classes: Path, summary: Summary, picture: Future[Image | None], watcher: Watcher) -> Look:

@@ -35,7 +35,8 @@ from geoseg.stories.item import run_item
 from geoseg.stories.names import OutputNames, RunResult
 from geoseg.stories.objects import objects_of, write_instances
 from geoseg.stories.past import CALL, Call, Past
-from geoseg.stories.pictures import Image, Photographer, look_at, write_preview
+from geoseg.stories.photographer import Image, Photographer, early_bytes
+from geoseg.stories.pictures import look_at, write_preview
 from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key, tiles_key
 from geoseg.stories.rasters import write_rasters
 from geoseg.stories.regions import find_regions, layer_name, polygons_of, write_regions
@@ -143,7 +144,7 @@ def run(
         call = Call.now(as_inputs(inputs), folder, past)
         work = _Work(job, resolved, settings, names, publication, watcher, call, turn, folder)
         with Photographer(job.scene) as photographer:
-            if settings.schedule.max_memory is None:  # beside the start, when processors have little to do
+            if early_bytes(job.scene, settings.schedule):
                 photographer.picture()
             answer = _segmented(work)
             summary, polygons, changed = _vectorized(work, answer, photographer)

@@ -2,8 +2,8 @@
 
 A process segments first and makes polygons afterwards, when what segmenting took is given back:
 
-        base │ forwards │ chips │ tiles            while tiles are predicted
-        base │ rasters                             while rasters are written, and inputs of huge blocks copied
+        base │ picture │ forwards │ chips │ tiles  while tiles are predicted
+        base │ picture │ rasters                   while rasters are written, and inputs of huge blocks copied
         base │ polygons                            while polygons are made and written
 
 Only `tiles` has a part that grows with the raster, of some bytes a row; `polygons` grows with what is on the map.
@@ -22,6 +22,7 @@ from geoseg.model.footprint import activation_bytes
 from geoseg.quality import REASONS
 from geoseg.settings import RunSettings, ScheduleSettings
 from geoseg.spelling import bytes_of
+from geoseg.stories.photographer import early_bytes
 from geoseg.stories.prepare import Job
 from geoseg.stories.raster_names import score_bands
 from geoseg.stories.watcher import Watcher
@@ -73,6 +74,8 @@ class Load:
     """Chips are laid together from those of several scenes, one after the other."""
     copying: int = 0
     """Bytes for copying inputs of huge blocks, before anything else."""
+    picture: int = 0
+    """Bytes of the picture that a run begins with."""
 
     def reading(self, plan: TilePlan) -> int:
         """Bytes that a thread takes for the moment to read a chip."""
@@ -90,7 +93,7 @@ class Load:
     def held(self, plan: TilePlan) -> int:
         """Bytes that a thread keeps meanwhile beside its tile: a batch of chips, scores, the sums of tapered ones."""
         chip = self.bands * self.item + self.planes + 2
-        # The scores of a batch and sums over their views; at a seam those of two chips.
+        # The scores of a batch and sums over their views; at a seam those of two chips, or of parts of them.
         scores = 4 * self.classes * max(2, 2 * self.batch * self.averaged)
         total = plan.chip**2 * (self.batch * chip * (1 + _zoom(plan) * plan.resampled) + scores)
         if plan.tapered:
@@ -113,6 +116,7 @@ class Cost:
     """Bytes that a run takes at most, by what takes them."""
 
     base: int
+    picture: int = 0
     forwards: int
     chips: int
     tiles: int
@@ -123,7 +127,7 @@ class Cost:
     @property
     def segment(self) -> int:
         """Bound until the rasters are written."""
-        return self.base + max(self.forwards + self.chips + self.tiles, self.rasters)
+        return self.base + self.picture + max(self.forwards + self.chips + self.tiles, self.rasters)
 
     @property
     def vectorize(self) -> int:
@@ -172,6 +176,7 @@ def load_of(job: Job, resolved: Resolved, settings: RunSettings) -> Load:
         idle=idle,
         mosaic=scene.mosaic is not None,
         copying=copying_bytes(scene),
+        picture=early_bytes(scene, schedule),
     )
 
 
@@ -186,6 +191,7 @@ def cost(load: Load, plan: TilePlan, crew: Crew) -> Cost:
     counted = 20 * pixels + 8 * plan.grid.height * (load.classes + len(REASONS) + 4)
     return Cost(
         base=load.base * (1 + load.workers),
+        picture=load.picture,
         forwards=threads * load.at_work(plan) + spare * load.reading(plan),
         chips=(threads + spare) * load.held(plan),
         tiles=in_work + at_once * tile + counted,

@@ -197,13 +197,13 @@ class TileJob:
 
     def _differences(self, pair: Pair, chips: Sequence[Chip]) -> NDArray[np.int64]:
         zones = seam_zones(self.plan, pair)
-        seen = around(zones)
-        parts = [seen.relative_to(cell.read).slices for cell in (pair.first, pair.second)]
+        common = around(zones)
+        parts = [common.relative_to(cell.read).slices for cell in (pair.first, pair.second)]
         valid = chips[0].valid[parts[0]]
-        if not any(valid[zone.relative_to(seen).slices].any() for zone in zones):
+        if not any(valid[zone.relative_to(common).slices].any() for zone in zones):
             return np.zeros(4, np.int64)
         first, second = (self._merged(scores).argmax(axis=0) for scores in self.scores(chips, parts))
-        return count_differences(seen, zones, first, second, valid)
+        return count_differences(common, zones, first, second, valid)
 
     def _asked(self, tile: Tile, reads: _Reads) -> Iterator[tuple[Cell, Chip]]:
         """The lit chips that speak for a pixel for which a changed chip speaks; what is read goes into `reads`."""

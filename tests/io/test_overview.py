@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import CancelledError
 from dataclasses import replace
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -65,20 +66,31 @@ def test_nodata_does_not_darken_its_neighbors(tmp_path):
     longest=st.integers(3, 60),
     strip=st.integers(1, 40),
     dtype=st.sampled_from(["uint8", "int16", "float32"]),
-    nodata=st.sampled_from([None, 0, 200]),  # no mean of the others
+    masked=st.sampled_from(["by nothing", 0, 200, "mask", "alpha"]),  # as numbers no means of the others
+    overviews=st.booleans(),
     seed=st.integers(0, 9),
 )
 def test_strips_and_comparisons_give_what_gdal_gives_at_once(
-    tmp_path, monkeypatch, height, longest, strip, dtype, nodata, seed
+    tmp_path, monkeypatch, height, longest, strip, dtype, masked, overviews, seed
 ):
     """To one unit of the numbers stored: at edges within a pixel GDAL rounds another way now and then."""
-    data = np.random.default_rng(seed).choice([0, 3, 9, 14, 200], (height, 70)).astype(dtype)
-    scene = open_scene(
-        [write_raster(tmp_path / "s.tif", data, nodata=nodata, blockxsize=16, blockysize=16, tiled=True)]
-    )
+    random = np.random.default_rng(seed)
+    data = random.choice([0, 3, 9, 14, 200], (2 if masked == "alpha" else 1, height, 70)).astype(dtype)
+    holes = np.kron(random.integers(0, 2, (height // 5 + 1, 14)), np.ones((5, 5)))[:height] > 0
+    options = {"nodata": masked} if isinstance(masked, int) else {}
+    if masked == "alpha":
+        data[1] = holes * 255
+        options |= {"photometric": "minisblack", "alpha": "yes"}
+    path = write_raster(tmp_path / f"{uuid4()}.tif", data, blockxsize=16, blockysize=16, tiled=True, **options)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES"), rasterio.open(path, "r+") as dataset:
+        if masked == "mask":
+            dataset.write_mask(holes)
+        if overviews:
+            dataset.build_overviews([2, 4], Resampling.average)
+    scene = open_scene([path])
     monkeypatch.setattr(overview, "STRIP_PX", strip)
     image, valid = small_image(scene, longest)
-    with rasterio.open(tmp_path / "s.tif") as dataset:
+    with rasterio.open(path) as dataset:
         expected = dataset.read(1, out_shape=valid.shape, resampling=Resampling.average, masked=True)
     np.testing.assert_array_equal(valid, ~np.ma.getmaskarray(expected))
     assert np.abs(image[0][valid] - expected.data[valid]).max(initial=0) <= 1

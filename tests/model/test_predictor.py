@@ -13,8 +13,10 @@ from torch import nn
 from geoseg.arrays import Chip
 from geoseg.errors import ConfigError, DeviceError, ModelOutputError
 from geoseg.grid import Window
+from geoseg.model import predictor as predictor_module
 from geoseg.model.device import Resolved
 from geoseg.model.predictor import Predictor
+from geoseg.model.reduce import Reduction
 
 ONES, ZEROS = (1.0,) * 4, (0.0,) * 4
 
@@ -55,6 +57,42 @@ def test_whole_batches_as_on_a_gpu_agree_but_for_rounding(unet, reference):
     predictor.whole_batches = True
     for ours, expected in zip(predictor.scores(CHIPS, ONES, ZEROS), reference, strict=True):
         np.testing.assert_allclose(ours, expected, atol=1e-3)
+
+
+PARTS = [(slice(0, 20), slice(5, 9)), (slice(30, 64), slice(1, 60)), (slice(7, 8), slice(63, 64))]
+"""Of chips that share a batch: each in another place and of another size."""
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["one by one", "one batch"])
+def test_parts_of_chips_are_cut_where_they_lie(unet, whole):
+    """In one batch they are cut out of what holds them all. Mutation: from its first pixel on, see below."""
+    predictor, chips = load(unet, len(PARTS)), [chip(seed) for seed in range(len(PARTS))]
+    expected = [scores[:, *part] for scores, part in zip(predictor.scores(chips, ONES, ZEROS), PARTS, strict=True)]
+    predictor.whole_batches = whole
+    agree(predictor.scores(chips, ONES, ZEROS, PARTS), expected)
+    kept = predictor.reduced(chips, PARTS, Reduction(layers=("probabilities",)), ONES, ZEROS)
+    for answer, scores in zip(kept, expected, strict=True):
+        np.testing.assert_array_equal(answer["index"], scores.argmax(axis=0))
+        np.testing.assert_allclose(answer["probabilities"], 255 * scores, atol=1)
+
+
+def agree(found, expected):
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+def test_mutation_parts_cut_at_the_corner(unet, monkeypatch):
+    predictor, chips = load(unet, len(PARTS)), [chip(seed) for seed in range(len(PARTS))]
+    predictor.whole_batches = True
+    expected = predictor.scores(chips, ONES, ZEROS, PARTS)
+
+    def cornered(call, scores, _around, number):
+        rows, cols = (slice(0, axis.stop - axis.start) for axis in call.parts[number])
+        return call.finish(scores[:, rows, cols])
+
+    monkeypatch.setattr(predictor_module._Call, "kept", cornered)
+    with pytest.raises(AssertionError):
+        agree(predictor.scores(chips, ONES, ZEROS, PARTS), expected)
 
 
 def test_threads_at_once_do_not_change_a_byte(unet, reference):

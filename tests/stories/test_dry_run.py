@@ -40,7 +40,7 @@ def test_a_dry_run_does_nothing_but_tell(sample, model, tmp_path) -> None:
     assert (told["chip"], told["margin"], told["network_grid"]) == (32, 4, told["grid"])
     assert told["disk_bytes"] >= 2 * 1024**2
     parts = told["memory_parts_bytes"]
-    assert set(parts) == {"base", "forwards", "chips", "tiles", "rasters", "polygons"}
+    assert set(parts) == {"base", "picture", "forwards", "chips", "tiles", "rasters", "polygons"}
     assert min(parts.values()) > 0
     assert told["memory_bytes"] >= parts["base"] + max(parts["polygons"], parts["forwards"] + parts["tiles"])
     assert told["fits"] == (told["memory_bytes"] <= told["memory_room_bytes"])

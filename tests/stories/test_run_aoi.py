@@ -80,7 +80,8 @@ def test_a_preview_without_its_image_is_still_a_preview(model, tmp_path, monkeyp
     raw = bytearray(overviews.read_bytes())
     raw[len(raw) // 4 : 3 * len(raw) // 4] = b"\xff" * (3 * len(raw) // 4 - len(raw) // 4)
     overviews.write_bytes(raw)
-    monkeypatch.setattr("geoseg.stories.pictures.PICTURE_PX", 128)
+    for module in ("photographer", "pictures"):
+        monkeypatch.setattr(f"geoseg.stories.{module}.PICTURE_PX", 128)
     done = geoseg("run", scene, "-o", tmp_path / "out", "-m", model, "--scale", "0.0001")
     assert done.code == 0, done.err
     assert "without its true-color panel: scene.tif cannot be decoded for a picture" in done.err

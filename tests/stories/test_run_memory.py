@@ -48,6 +48,7 @@ loads = st.builds(
     averaged=st.booleans(),
     workers=st.integers(0, 8),
     idle=st.booleans(),
+    picture=st.integers(0, GB),
 )
 plans = st.builds(
     plan_of,
@@ -57,7 +58,7 @@ plans = st.builds(
     blend=st.sampled_from(["trim", "taper"]),
 )
 crews = st.builds(Crew, st.integers(1, 64), st.integers(1, 64))
-MORE = ("threads", "waiting", "tile", "bands", "layers", "classes", "batch", "forward")
+MORE = ("threads", "waiting", "tile", "bands", "layers", "classes", "batch", "forward", "picture")
 
 
 def grown(what: str, load: Load, plan: TilePlan, crew: Crew) -> tuple[Load, TilePlan, Crew]:
