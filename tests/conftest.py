@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fork_kit import Forked
 
+from geoseg.io.limits import cpu_count
+
 settings.register_profile(
     "geoseg",
     deadline=None,
@@ -39,6 +41,12 @@ def pytest_report_header() -> list[str]:
         f"GDAL {rasterio.__gdal_version__} (rasterio), {pyogrio.__gdal_version_string__} (pyogrio)",
         f"shared data: {SHARED if SHARED.is_dir() else 'not here, its tests skip'}",
     ]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: one more than processors, since a fifth of the time tests wait for disks and other processes."""
+    return cpu_count() + 1
 
 
 @pytest.fixture(scope="session")
