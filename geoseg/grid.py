@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -65,6 +65,16 @@ class Window:
     def from_edges(cls, *, left: int, top: int, right: int, bottom: int) -> Window:
         """Window from its four edges; right and bottom are exclusive."""
         return cls(left, top, right - left, bottom - top)
+
+    @classmethod
+    def around(cls, windows: Sequence[Window]) -> Window:
+        """The smallest window that holds them all, at least one."""
+        return cls.from_edges(
+            left=min(window.col_off for window in windows),
+            top=min(window.row_off for window in windows),
+            right=max(window.col_end for window in windows),
+            bottom=max(window.row_end for window in windows),
+        )
 
     def pad(self, margin: int) -> Window:
         """Grow by `margin` pixels on every side."""

@@ -111,7 +111,7 @@ class Mosaic:
         if not boxes:
             return
         layer = self.layers[number]
-        frame = _around(list(boxes.values()))
+        frame = Window.around(list(boxes.values()))
         labels = self._owned(number, frame)
         rows = np.arange(frame.row_off, frame.row_end)
         pixel_m2 = layer.area_model.pixel_areas(layer.grid, rows)
@@ -168,15 +168,6 @@ class Mosaic:
         """(zone,) m² of ground outside all rasters, measured in the zones' own CRS."""
         rasters = shapely.union_all(self._frames)
         return areas_m2(np.asarray(shapely.difference(self.zones.polygons, rasters)), self.zones.crs)
-
-
-def _around(windows: list[Window]) -> Window:
-    return Window.from_edges(
-        left=min(w.col_off for w in windows),
-        top=min(w.row_off for w in windows),
-        right=max(w.col_end for w in windows),
-        bottom=max(w.row_end for w in windows),
-    )
 
 
 def _looked_up(other: Layer, grid: Grid, window: Window) -> tuple[Bools, Bools]:

@@ -133,16 +133,6 @@ def seam_zones(plan: TilePlan, pair: Pair) -> tuple[Window, ...]:
     return tuple(zone for zone in found if zone is not None)
 
 
-def around(zones: Sequence[Window]) -> Window:
-    """The smallest window that holds them all."""
-    return Window.from_edges(
-        left=min(zone.col_off for zone in zones),
-        top=min(zone.row_off for zone in zones),
-        right=max(zone.col_end for zone in zones),
-        bottom=max(zone.row_end for zone in zones),
-    )
-
-
 def count_differences(
     seen: Window, zones: Sequence[Window], first: NDArray[Any], second: NDArray[Any], valid: NDArray[np.bool_]
 ) -> NDArray[np.int64]:

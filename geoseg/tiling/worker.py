@@ -28,7 +28,7 @@ from geoseg.tiling.plan import Cell, Tile, TilePlan
 from geoseg.tiling.process import check_inputs, predictor_for, process_name
 from geoseg.tiling.reads import SceneReads, digest, no_digests
 from geoseg.tiling.result import TileResult
-from geoseg.tiling.seam import Pair, around, count_differences, pairs_of, seam_zones
+from geoseg.tiling.seam import Pair, count_differences, pairs_of, seam_zones
 from geoseg.tiling.tta import augmented
 
 
@@ -197,7 +197,7 @@ class TileJob:
 
     def _differences(self, pair: Pair, chips: Sequence[Chip]) -> NDArray[np.int64]:
         zones = seam_zones(self.plan, pair)
-        common = around(zones)
+        common = Window.around(zones)
         parts = [common.relative_to(cell.read).slices for cell in (pair.first, pair.second)]
         valid = chips[0].valid[parts[0]]
         if not any(valid[zone.relative_to(common).slices].any() for zone in zones):

@@ -26,7 +26,6 @@ from geoseg.tiling.seam import (
     USUAL_SHARE,
     Pair,
     Seam,
-    around,
     count_differences,
     pairs_by_lot,
     possible_pairs,
@@ -195,7 +194,7 @@ def test_counting_by_hand():
         (20, 22, 0, 24),
         (26, 28, 0, 24),
     ]
-    seen = around(zones)
+    seen = Window.around(zones)
     assert seen == Window(20, 0, 8, 24)
     first, second, valid = np.zeros(seen.shape, int), np.zeros(seen.shape, int), np.ones(seen.shape, bool)
     first[5, 23 - 20] = 1  # beside the seam
