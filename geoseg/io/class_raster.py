@@ -84,14 +84,15 @@ def open_class_raster(
         path: a raster with one band of whole numbers 0…2³¹ - 2 (also stored as float); 65535 is none in uint16.
         assume_crs: CRS for a file that carries none.
         legend: renames and merges the classes that occur; those that the file only lists need no place in it.
-        occurring: the values in it, from whoever has just written it: then no pixel is read.
+        occurring: the values in it, from whoever has just written it: then no pixel is read, and the file is trusted.
 
     Raises:
         InputMissingError: no such file, or no permission.
         InputError: not a raster, without a place, or its values are no class codes.
         ConfigError: the legend leaves a class out or takes one twice.
     """
-    check_file(str(path))
+    if occurring is None:
+        check_file(str(path))
     with _opened(path) as dataset:
         _check_band(path, dataset)
         check_budget(str(path), dataset)

@@ -1,18 +1,16 @@
 """Class and score rasters as Cloud Optimized GeoTIFFs, read back before anyone may believe them.
 
-rasterio has no call for category names and attribute tables. A VRT over the spool carries them, and the COG driver
-copies them: palette, tags and scale into the TIFF, names and table into `<name>.aux.xml`. All is set before the copy,
-since a COG edited afterwards is none any more.
+The COG driver copies a spool as `geoseg.io.spool_view` describes it: palette, tags and scale into the TIFF, names and
+table into `<name>.aux.xml`. All is set before the copy, since a COG edited afterwards is none any more.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element, SubElement, tostring
 
 import numpy as np
 import rasterio
@@ -20,26 +18,25 @@ import rasterio.shutil
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio._err import CPLE_BaseError  # rasterio.shutil lets GDAL's own errors through
+from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg import __version__
 from geoseg.classes import ClassScheme
 from geoseg.errors import OutputError
 from geoseg.grid import Grid, Window
 from geoseg.io import posix
-from geoseg.io.class_raster import CLASSES_TAG, ClassRaster, read_codes
+from geoseg.io.class_raster import ClassRaster, read_codes
 from geoseg.io.failpoint import failpoint
 from geoseg.io.recode import Recoding
 from geoseg.io.spool import RasterSpool, row_bands
+from geoseg.io.spool_view import write_class_view, write_count_view, write_score_view
 from geoseg.style import raster_qml
 
-MAX_CATEGORIES = 256
-"""Category names are a list from code 0 on; with 16-bit codes it would be mostly empty, the table suffices."""
-
-_GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int32": "Int32"}
+_BLOCK = 512
 _COG_OPTIONS = {
-    "BLOCKSIZE": "512",
+    "BLOCKSIZE": str(_BLOCK),
+    "OVERVIEWS": "FORCE_USE_EXISTING",
     "COMPRESS": "DEFLATE",  # ZSTD would be missing in some GDAL builds of the people who open it
     "LEVEL": "1",
     "NUM_THREADS": "ALL_CPUS",
@@ -71,19 +68,9 @@ def write_class_cog(
         OutputError: the disk refuses, or what was written does not read back.
         ValueError: the spool is not of the scheme's type.
     """
-    if spool.dtype != scheme.dtype:
-        raise ValueError(f"spool of {spool.dtype} cannot hold a class scheme of {scheme.dtype}.")
-    # TIFF has palettes up to 16 bits; beyond, the attribute table has the colors.
-    palette = [_text("ColorInterp", "Palette"), _color_table(scheme)] if scheme.dtype.itemsize <= 2 else []
-    band: list[Element] = [
-        _text("Description", "class"),
-        _text("NoDataValue", str(scheme.nodata)),
-        _category_names(scheme),
-        *palette,
-        _attribute_table(scheme),
-    ]
-    classes = json.dumps(scheme.to_json(), ensure_ascii=False)
-    _copy(spool, destination, [band], {**tags, CLASSES_TAG: classes}, overviews="MODE")
+    with _view_of(spool) as view:
+        write_class_view(spool, view, scheme=scheme, tags=tags)
+        _copy(spool, view, destination, overviews=Resampling.mode)
     _read_back(spool, destination, nodata=scheme.nodata)
     _, names, style = class_cog_files(destination)
     if not names.is_file():
@@ -111,20 +98,9 @@ def write_score_cog(
         OutputError: the disk refuses, or what was written does not read back.
         ValueError: the spool is not uint8.
     """
-    if spool.dtype != np.uint8:
-        raise ValueError(f"spool of {spool.dtype} is not a score raster of uint8.")
-    described = [
-        [
-            _text("Description", name),
-            _text("NoDataValue", "0"),
-            # GeoTIFF knows one gray channel; of more GDAL would tell in a file beside it.
-            _text("ColorInterp", "Gray" if number == 0 else "Undefined"),
-            _text("Offset", "0"),
-            _text("Scale", repr(1 / 255)),
-        ]
-        for number, name in enumerate(bands)
-    ]
-    _copy(spool, destination, described, tags, overviews="AVERAGE")
+    with _view_of(spool) as view:
+        write_score_view(spool, view, bands=bands, tags=tags)
+        _copy(spool, view, destination, overviews=Resampling.average)
     _read_back(spool, destination, nodata=0)
     beside = destination.with_name(f"{destination.name}.aux.xml")
     return [destination, *([beside] if beside.is_file() else [])]
@@ -144,8 +120,9 @@ def write_instance_cog(
     Raises:
         OutputError: the disk refuses, or what was written does not read back.
     """
-    band = [_text("Description", name), _text("NoDataValue", "0")]
-    _copy(spool, destination, [band], tags, overviews="NEAREST")
+    with _view_of(spool) as view:
+        write_count_view(spool, view, name=name, tags=tags)
+        _copy(spool, view, destination, overviews=Resampling.nearest)
     _read_back(spool, destination, nodata=0)
     return [destination]
 
@@ -166,19 +143,28 @@ def class_counts(source: RasterSpool | ClassRaster, scheme: ClassScheme) -> dict
     return dict(zip(scheme.codes, total.tolist(), strict=False))
 
 
-def _copy(
-    spool: RasterSpool, destination: Path, bands: list[list[Element]], tags: Mapping[str, str], *, overviews: str
-) -> None:
-    """Describe the spool by a VRT beside it, and let the COG driver copy that."""
-    # Raw bands may only be read beside the VRT that names them.
+@contextmanager
+def _view_of(spool: RasterSpool) -> Iterator[Path]:
+    """Where to describe a spool while it is copied."""
     view = spool.path.with_name(f"{spool.path.name}.vrt")
+    try:
+        yield view
+    finally:
+        for path in (view, view.with_name(f"{view.name}.ovr")):
+            path.unlink(missing_ok=True)
+
+
+def _copy(spool: RasterSpool, view: Path, destination: Path, *, overviews: Resampling) -> None:
+    """Let the COG driver copy a spool as it was described."""
     try:
         with (
             posix.disk_errors("raster", destination, spool.size_bytes),
-            rasterio.Env(GDAL_PAM_ENABLED="YES"),
+            rasterio.Env(GDAL_PAM_ENABLED="YES", GDAL_NUM_THREADS="ALL_CPUS"),
         ):
-            view.write_bytes(tostring(_vrt(spool, bands, tags), encoding="utf-8"))
-            rasterio.shutil.copy(view, destination, driver="COG", OVERVIEW_RESAMPLING=overviews, **_COG_OPTIONS)
+            # The driver would make the same ones, pack and unpack them on the way, in twice the time.
+            with rasterio.open(view, "r+") as dataset:
+                dataset.build_overviews(overview_factors(max(dataset.shape)), overviews)
+            rasterio.shutil.copy(view, destination, driver="COG", **_COG_OPTIONS)
         failpoint("cog")
     except (RasterioError, CPLE_BaseError) as error:
         free = posix.free_bytes(destination.parent)
@@ -186,8 +172,11 @@ def _copy(
             f"raster {destination} could not be written ({error.__cause__ or error}); "
             f"up to {spool.size_bytes} bytes are needed, {free} are free."
         ) from error
-    finally:
-        view.unlink(missing_ok=True)
+
+
+def overview_factors(side: int) -> list[int]:
+    """2, 4, 8, … until a side is one block."""
+    return [2**level for level in range(1, max(0, -(-side // _BLOCK) - 1).bit_length() + 1)]
 
 
 def _read_back(spool: RasterSpool, destination: Path, *, nodata: int) -> None:
@@ -229,69 +218,3 @@ def _read_through(destination: Path, grid: Grid, level: int) -> None:
 
 def _box(window: Window) -> RasterioWindow:
     return RasterioWindow(window.col_off, window.row_off, window.width, window.height)
-
-
-def _vrt(spool: RasterSpool, bands: list[list[Element]], tags: Mapping[str, str]) -> Element:
-    """The spool as GDAL sees it (https://gdal.org/en/stable/drivers/raster/vrt.html, raw bands)."""
-    grid, item = spool.grid, spool.dtype.itemsize
-    root = Element("VRTDataset", rasterXSize=str(grid.width), rasterYSize=str(grid.height))
-    root.append(_text("SRS", grid.crs.to_wkt()))
-    root.append(_text("GeoTransform", ", ".join(repr(float(part)) for part in grid.transform.to_gdal())))
-    metadata = SubElement(root, "Metadata")
-    software = {"TIFFTAG_SOFTWARE": f"geoseg {__version__}", "AREA_OR_POINT": "Area"}
-    for key, value in {**software, **tags}.items():
-        metadata.append(_text("MDI", value, key=key))
-    for number, band in enumerate(bands):
-        raw = SubElement(
-            root,
-            "VRTRasterBand",
-            dataType=_GDAL_TYPES[spool.dtype.name],
-            band=str(number + 1),
-            subClass="VRTRawRasterBand",
-        )
-        raw.extend(band)
-        raw.append(_text("SourceFilename", spool.path.name, relativeToVRT="1"))
-        layout = {"ImageOffset": number * spool.band_bytes, "PixelOffset": item, "LineOffset": item * grid.width}
-        raw.extend(_text(name, str(value)) for name, value in layout.items())
-        raw.append(_text("ByteOrder", "LSB"))
-    return root
-
-
-def _color_table(scheme: ClassScheme) -> Element:
-    table = Element("ColorTable")
-    colors = {c.code: c.color for c in scheme.classes}
-    for code in range(max(colors) + 1):
-        red, green, blue = colors.get(code, (0, 0, 0))
-        SubElement(table, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4="255")
-    return table
-
-
-def _category_names(scheme: ClassScheme) -> Element:
-    names = Element("CategoryNames")
-    if max(scheme.codes) < MAX_CATEGORIES:
-        by_code = dict(zip(scheme.codes, scheme.names, strict=True))
-        names.extend(_text("Category", by_code.get(code, "")) for code in range(max(scheme.codes) + 1))
-    return names
-
-
-def _attribute_table(scheme: ClassScheme) -> Element:
-    """Columns with GDAL's types (0 integer, 2 string) and usages (5 value, 2 name, 6 7 8 red green blue, 0 other)."""
-    table = Element("GDALRasterAttributeTable", tableType="thematic")
-    columns = [("Value", 0, 5), ("Class_Name", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8), ("Group", 2, 0)]
-    for index, (name, kind, usage) in enumerate(columns):
-        field = SubElement(table, "FieldDefn", index=str(index))
-        field.extend([_text("Name", name), _text("Type", str(kind)), _text("Usage", str(usage))])
-    for index, cells in enumerate(_cells(scheme)):
-        SubElement(table, "Row", index=str(index)).extend(_text("F", str(cell)) for cell in cells)
-    return table
-
-
-def _cells(scheme: ClassScheme) -> Iterator[tuple[object, ...]]:
-    for land_class in sorted(scheme.classes, key=lambda c: c.code):
-        yield land_class.code, land_class.name, *land_class.color, land_class.group
-
-
-def _text(tag: str, text: str, **attributes: str) -> Element:
-    element = Element(tag, attributes)
-    element.text = text
-    return element

@@ -44,10 +44,11 @@ def read_chip(scene: Scene, window: Window) -> Chip:
         left=int(cols.min()), top=int(rows.min()), right=int(cols.max()) + 1, bottom=int(rows.max()) + 1
     )
     data, present, reason = _seen(scene, inner)
-    if (rows.size, cols.size) != inner.shape or rows[0] != inner.row_off or cols[0] != inner.col_off:
-        down, across = rows - inner.row_off, cols - inner.col_off
-        data, present = (a[:, down[:, None], across] for a in (data, present))
-        reason = None if reason is None else reason[down[:, None], across]
+    for axis, numbers, size in ((-2, rows - inner.row_off, inner.height), (-1, cols - inner.col_off, inner.width)):
+        if not np.array_equal(numbers, np.arange(size)):
+            # One axis after the other: both at once was seen to take three times as long.
+            data, present = data.take(numbers, axis), present.take(numbers, axis)
+            reason = None if reason is None else reason.take(numbers, axis)
     valid: Bools = np.any(present, axis=0) if scene.valid_rule == "any" else np.all(present, axis=0)
     valid = valid & inside(scene, window)
     if reason is None:

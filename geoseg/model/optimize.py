@@ -44,6 +44,21 @@ def optimized(network: nn.Module, spec: ModelSpec, device: str) -> nn.Module:
     return network
 
 
+def cast_weights(network: nn.Module, dtype: torch.dtype) -> None:
+    """Give layers, in place, weights of the type that autocast would give them anew for every chip: the same bytes.
+
+    Autocast keeps what it made until its context ends, which is the end of a chip.
+
+    Args:
+        network: to run under autocast.
+        dtype: of autocast.
+    """
+    for module in network.modules():
+        # Kinds derived from these may do something else with their weights first.
+        if type(module) in {nn.Conv2d, nn.ConvTranspose2d, nn.Linear}:
+            module.to(dtype)
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """So small a sample takes several threads ten times as long, when others use the processors, too."""

@@ -22,7 +22,7 @@ from geoseg.model.file import ONNX_SUFFIX, ModelRef, file_sha256, load_tensors
 from geoseg.model.graph import Graph
 from geoseg.model.lean_unet import Part
 from geoseg.model.normalize import shifts
-from geoseg.model.optimize import optimized
+from geoseg.model.optimize import cast_weights, optimized
 from geoseg.model.reduce import Reduction, reduce
 from geoseg.model.transfer import Answers, Transfer, transfer_for
 
@@ -111,6 +111,8 @@ class Predictor:
             network = compiled(network, len(ref.spec.bands), resolved.precision)
         else:
             network = optimized(network, ref.spec, resolved.device)
+            if resolved.device == "cpu" and resolved.precision in _AUTOCAST:
+                cast_weights(network, _AUTOCAST[resolved.precision])
         return cls(Graph(network, ref.spec, bands), resolved)
 
     def scores(
@@ -266,8 +268,11 @@ def use_one_thread() -> None:
 
 
 def _for_torch(data: NDArray[Any], device: torch.device) -> NDArray[Any]:
-    """The same numbers in a type that torch has; unsigned 16 bits travel as they are, but not to Apple's GPUs."""
-    small = (np.bool_, np.uint8, np.int16, np.float32, *([] if device.type == "mps" else [np.uint16]))
+    """The same numbers in a type that torch has. Unsigned 16 bits travel to CUDA devices as they are.
+
+    Apple's GPUs do not know them, and on a CPU torch takes three passes over the pixels to make them float32.
+    """
+    small = (np.bool_, np.uint8, np.int16, np.float32, *([np.uint16] if device.type == "cuda" else []))
     return np.ascontiguousarray(data) if data.dtype in small else data.astype(np.float32)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 from geoseg import __version__
 from geoseg.classes import ClassScheme
@@ -16,6 +18,7 @@ from geoseg.io.publish import Publication
 from geoseg.io.read import touches_aoi
 from geoseg.io.scratch import retiled
 from geoseg.io.spool import RasterSpool
+from geoseg.io.spool_view import write_class_view
 from geoseg.io.tiles_table import write_tiles
 from geoseg.log import stage, tell
 from geoseg.model.blocks import give_back_idle_blocks, keep_freed_blocks, stop_keeping_blocks
@@ -35,8 +38,19 @@ from geoseg.tiling.tally import Tally
 from geoseg.tiling.worker import TileJob
 
 
-@stage("segment")
-def write_rasters(
+@dataclass(frozen=True)
+class Pixels:
+    """The model's answer, not yet in the class raster that will be published."""
+
+    tally: Tally
+    view: Path
+    """A class raster with the same pixels, to be read as long as the context of `predicted` lasts."""
+    write_classes: Callable[[], None]
+    """Writes the class raster; raises OutputError."""
+
+
+@contextmanager
+def predicted(
     job: Job,
     resolved: Resolved,
     settings: RunSettings,
@@ -45,10 +59,11 @@ def write_rasters(
     watcher: Watcher,
     finished: FinishedPixels | None = None,
     turn: AbstractContextManager[object] | None = None,
-) -> Tally:
-    """Predict all tiles; write class raster, score rasters and the table of what was read to their staging paths.
+) -> Iterator[Pixels]:
+    """Predict all tiles; write score rasters and the table of what was read to their staging paths.
 
-    Tiles that an interrupted run has finished are taken from its files.
+    Tiles that an interrupted run has finished are taken from its files. The class raster is written when the caller
+    says so: whoever makes polygons of it can do that while a processor would be idle.
 
     Args:
         job: what to do.
@@ -67,47 +82,63 @@ def write_rasters(
     check_archives([*job.scene.paths, *(mask.path for mask in job.scene.all_masks)])
     plan = resumed_plan(job.plan, publication.tiles, asked=settings.schedule.tile is not None)
     begun = bool(publication.tiles.numbers())
+    place, tags, scheme = publication.stage(names.classes), raster_tags(job), job.scheme
     with ExitStack() as stack:
-        device = stack.enter_context(ExitStack())
-        device.enter_context(turn or nullcontext())
-        job = within_memory(replace(job, plan=plan), resolved, settings, watcher, keep_tiles=begun)
-        plan, scheme, grid = job.plan, job.scheme, job.plan.grid
-        tally, reads = Tally(grid, scheme), SceneReads.of(plan)
-        place = publication.stage(names.classes)
-        codes = stack.enter_context(RasterSpool(place.with_suffix(".spool"), grid, scheme.dtype, scheme.nodata))
-        scores = {
-            name: stack.enter_context(
-                RasterSpool(place.with_suffix(f".{name}"), grid, "uint8", 0, bands=score_bands([name], len(scheme)))
-            )
-            for name in names.scores
-        }
-
-        def take(result: TileResult) -> None:
-            codes.write(result.map.window, scheme.code_of_index[result.map.index])
+        with stage("segment"), ExitStack() as scored:
+            with turn or nullcontext():
+                job = within_memory(replace(job, plan=plan), resolved, settings, watcher, keep_tiles=begun)
+                grid = job.plan.grid
+                codes = stack.enter_context(RasterSpool(place.with_suffix(".spool"), grid, scheme.dtype, scheme.nodata))
+                scores = {name: scored.enter_context(_score_spool(name, place, job)) for name in names.scores}
+                taker = _Taker(job, codes, scores, watcher)
+                try:
+                    _predict(job, resolved, settings, publication, taker, finished)
+                except InputError:  # mended it is another input, to which these tiles would only be in the way
+                    publication.tiles.clear()
+                    raise
+            if finished is not None:
+                kept, total = finished.reads.unchanged(taker.reads)
+                watcher.note(f"update: {kept} of {total} chips are unchanged")
+            write_tiles(taker.reads, publication.stage(names.tiles))
             for name, spool in scores.items():
-                spool.write(result.map.window, result.map.scores[name])
-            tally.add(result)
-            reads.add(result, plan)
-            for event in result.events:
-                watcher.warn(event)
+                write_score_cog(spool, publication.stage(names.scores[name]), bands=_bands(name, scheme), tags=tags)
+        give_back_idle_blocks()
+        view = write_class_view(codes, place.with_suffix(".vrt"), scheme=scheme, tags=tags)
+        stack.callback(view.unlink)
+        yield Pixels(taker.tally, view, partial(_write_classes, codes, place, scheme, tags))
 
-        try:
-            _predict(job, resolved, settings, publication, take, watcher, finished)
-        except InputError:  # mended it is another input, to which these tiles would only be in the way
-            publication.tiles.clear()
-            raise
-        device.close()
-        if finished is not None:
-            kept, total = finished.reads.unchanged(reads)
-            watcher.note(f"update: {kept} of {total} chips are unchanged")
-        write_tiles(reads, publication.stage(names.tiles))
-        tags = raster_tags(job)
-        write_class_cog(codes, place, scheme=scheme, tags=tags)
-        for name, spool in scores.items():
-            bands = scheme.names if name == "probabilities" else [name]
-            write_score_cog(spool, publication.stage(names.scores[name]), bands=bands, tags=tags)
-    give_back_idle_blocks()
-    return tally
+
+@stage("class raster")
+def _write_classes(codes: RasterSpool, place: Path, scheme: ClassScheme, tags: dict[str, str]) -> None:
+    write_class_cog(codes, place, scheme=scheme, tags=tags)
+
+
+def _score_spool(layer: str, place: Path, job: Job) -> RasterSpool:
+    bands = score_bands([layer], len(job.scheme))
+    return RasterSpool(place.with_suffix(f".{layer}"), job.plan.grid, "uint8", 0, bands=bands)
+
+
+def _bands(layer: str, scheme: ClassScheme) -> Sequence[str]:
+    """Names of the bands of a score raster."""
+    return scheme.names if layer == "probabilities" else [layer]
+
+
+class _Taker:
+    """Where tiles go when they are known, in any order."""
+
+    def __init__(self, job: Job, codes: RasterSpool, scores: Mapping[str, RasterSpool], watcher: Watcher) -> None:
+        self.tally, self.reads = Tally(job.plan.grid, job.scheme), SceneReads.of(job.plan)
+        self.watcher = watcher
+        self._job, self._codes, self._scores = job, codes, scores
+
+    def take(self, result: TileResult) -> None:
+        self._codes.write(result.map.window, self._job.scheme.code_of_index[result.map.index])
+        for name, spool in self._scores.items():
+            spool.write(result.map.window, result.map.scores[name])
+        self.tally.add(result)
+        self.reads.add(result, self._job.plan)
+        for event in result.events:
+            self.watcher.warn(event)
 
 
 def _predict(
@@ -115,16 +146,16 @@ def _predict(
     resolved: Resolved,
     settings: RunSettings,
     publication: Publication,
-    take: Callable[[TileResult], None],
-    watcher: Watcher,
+    taker: _Taker,
     finished: FinishedPixels | None,
 ) -> None:
     """All tiles, in any order, each kept once it is known; the only writer is this coordinator."""
+    watcher = taker.watcher
     with ExitStack() as stack:
         checkpoints = stack.enter_context(Checkpoints(publication.tiles, job.plan))
         done = set()
         for result in checkpoints.restored():
-            take(result)
+            taker.take(result)
             done.add(result.number)
         tiles: Sequence[Tile] = job.plan
         if job.scene.aoi is not None:
@@ -147,7 +178,7 @@ def _predict(
         for found in stack.enter_context(closing(results)):
             result = complete(found)
             checkpoints.keep(result)
-            take(result)
+            taker.take(result)
             watcher.advance(result.map.window.size)
             tell("tile", f"tile {result.number} done", tile=result.number, pixels=result.map.window.size)
             keep_within(job)

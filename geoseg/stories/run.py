@@ -3,85 +3,36 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from geoseg.io.burn import area_on
-from geoseg.io.class_raster import ClassRaster, open_class_raster
-from geoseg.io.dissolve import store
-from geoseg.io.early import EarlyWriter, early_writer, pays
 from geoseg.io.failpoint import failpoint
-from geoseg.io.polygon_rows import StoredPolygons
 from geoseg.io.publish import Publication
-from geoseg.io.score_raster import score_counts
 from geoseg.io.table import write_zone_table
-from geoseg.io.vector import about_of, check_path, layer_of, write_polygons
-from geoseg.log import stage
+from geoseg.io.vector import check_path
 from geoseg.model.device import Resolved, machine_key, resolve
 from geoseg.settings import RunSettings
 from geoseg.stories.class_changes import ClassChange
-from geoseg.stories.earlier import ANSWER, earlier_answer
-from geoseg.stories.holes import giving_back
+from geoseg.stories.earlier import ANSWER
 from geoseg.stories.item import run_item
 from geoseg.stories.names import OutputNames, RunResult
-from geoseg.stories.objects import objects_of, write_instances
 from geoseg.stories.past import CALL, Call, Past
-from geoseg.stories.photographer import Image, Photographer, early_bytes
-from geoseg.stories.pictures import look_at, write_preview
-from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key, tiles_key
-from geoseg.stories.rasters import write_rasters
-from geoseg.stories.regions import find_regions, layer_name, polygons_of, write_regions
-from geoseg.stories.run_report import Made, write_report
-from geoseg.stories.score_files import ScoreFiles
-from geoseg.stories.segment import Summary, announce, as_inputs, recorded_summary, summarize
-from geoseg.stories.self_check import check_pixels
+from geoseg.stories.photographer import Photographer, early_bytes
+from geoseg.stories.prepare import Job, keep_sources, prepare, segment_key, tiles_key
+from geoseg.stories.run_answer import Work, answered
+from geoseg.stories.run_polygons import vectorized
+from geoseg.stories.segment import as_inputs, recorded_summary
 from geoseg.stories.stats import asked_zones, table_key, zone_table
-from geoseg.stories.update import finished_pixels, without_contents
-from geoseg.stories.vector_key import check_scored, skipped_codes, thing_codes, vector_key
+from geoseg.stories.update import without_contents
+from geoseg.stories.vector_key import check_scored, thing_codes, vector_key
 from geoseg.stories.watcher import Silent, Watcher
 from geoseg.tiling.cluster import check_schedule
 
-Outcome = tuple[Summary, StoredPolygons, tuple[ClassChange, ...]]
-"""The summary of the raster that the polygons outline, the polygons, what changed class."""
-Scores = NDArray[np.int64]
 _CHANGED = "geoseg:changed"
 _POLYGONS = "geoseg:polygons"
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What the stages of one run share."""
-
-    job: Job
-    resolved: Resolved
-    settings: RunSettings
-    names: OutputNames
-    publication: Publication
-    watcher: Watcher
-    call: Call
-    turn: AbstractContextManager[object] | None
-    folder: Path
-
-    def stage(self, name: str) -> Path:
-        return self.publication.stage(name)
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What the pages show besides the map."""
-
-    picture: Future[Image | None]
-    """True color."""
-    scores: Future[Scores | None]
 
 
 def run(
@@ -142,16 +93,20 @@ def run(
         if past is not None:
             past.tell(publication.key, watcher)
         call = Call.now(as_inputs(inputs), folder, past)
-        work = _Work(job, resolved, settings, names, publication, watcher, call, turn, folder)
+        work = Work(job, resolved, settings, names, publication, watcher, call, turn, folder)
         with Photographer(job.scene) as photographer:
             if early_bytes(job.scene, settings.schedule):
                 photographer.picture()
-            answer = _segmented(work)
-            summary, polygons, changed = _vectorized(work, answer, photographer)
+            with answered(work) as answer:
+                summary, polygons, changed = vectorized(work, answer, photographer)
         if zones is not None and names.zones is not None:
             write_zone_table(zone_table([work.stage(names.classes)], zones), work.stage(names.zones))
-        later: dict[str, Any] = {CALL: work.call.to_json()}
-        later |= {ANSWER: asdict(answer), _CHANGED: [asdict(change) for change in changed], _POLYGONS: len(polygons)}
+        later = {
+            CALL: call.to_json(),
+            ANSWER: asdict(answer.summary),
+            _CHANGED: [asdict(change) for change in changed],
+            _POLYGONS: len(polygons),
+        }
         publication.commit(lambda files: run_item(files, job, resolved, settings, names, summary) | later)
     return replace(names.result(folder, summary, len(polygons), changed), sources=job.sources)
 
@@ -165,29 +120,6 @@ def _key(job: Job, settings: RunSettings, resolved: Resolved) -> dict[str, Any]:
     }
 
 
-def _segmented(work: _Work) -> Summary:
-    """The model's answer, staged: an earlier run's if it answered the same question, else a new one."""
-    announce(work.job, work.watcher)
-    unit = work.job.model.spec.default_mmu
-    if unit is not None and not work.names.generalized:
-        work.watcher.note(f"the model's makers suggest --mmu {unit}; none is applied")
-    found = earlier_answer(work.folder / work.names.record, work.publication.key["segment"])
-    if found is None:
-        names, key, finished = work.names.segmented, work.publication.key["segment"], None
-        if work.settings.output.update:
-            finished = finished_pixels(work.folder / work.names.record, key, names, work.job.plan, work.watcher)
-        publication, watcher = work.publication, work.watcher
-        tally = write_rasters(
-            work.job, work.resolved, work.settings, publication, names, watcher, finished, turn=work.turn
-        )
-        check_unchanged(work.job, key, work.publication)
-        return summarize(tally, work.job)
-    for old, new in zip(found.files, work.names.segmented.all, strict=True):
-        shutil.copyfile(old, work.stage(new))
-    work.watcher.note(f"nothing changed before the polygons: pixels are those of {found.files[0].name}")
-    return found.summary
-
-
 def _zones_key(settings: RunSettings) -> dict[str, Any] | None:
     file, field = settings.vector.zones, settings.vector.zone_field
     return None if file is None or field is None else table_key(file, field)
@@ -198,103 +130,3 @@ def _recorded(names: OutputNames, folder: Path) -> RunResult:
     found = json.loads(record.read_text(encoding="utf-8"))
     changed = tuple(ClassChange(**change) for change in found[_CHANGED])
     return names.result(folder, recorded_summary(record), found[_POLYGONS], changed, up_to_date=True)
-
-
-@stage("vectorize")
-def _vectorized(work: _Work, answer: Summary, photographer: Photographer) -> Outcome:
-    """Generalized raster, all formats from one set of polygons, and the pages, which wait for no other process.
-
-    Raises:
-        ModelOutputError: the polygons do not hold exactly the pixels of that raster.
-    """
-    codes = [c.code for c in work.job.scheme.classes if answer.pixels[c.name]]
-    raster = open_class_raster(work.stage(work.names.answer), occurring=codes)
-    told: dict[str, Any] = {"layer": layer_name(raster), "about": about_of(raster.tags), "written": work.call.written}
-    places = [work.stage(name) for name in work.names.polygons]
-    vector, limit = work.settings.vector, work.settings.schedule.max_memory
-    wanted = pays(raster.grid, dissolve=vector.dissolve, max_memory=limit)
-    with (
-        early_writer(places, partial(layer_of, **told), wanted=wanted) as early,
-        ThreadPoolExecutor(1, thread_name_prefix="scores") as pool,
-    ):
-        # Not while polygons are written here: GDAL's writer holds the interpreter, and each would wait for the other.
-        seen = _Seen(photographer.picture(), pool.submit(_scores, work))
-        outcome = _outlined(work, raster, answer, early)
-        begun = [place for place in places if early is not None and early.path == place]
-
-        def write(some: Iterable[Path]) -> None:
-            for place in some:
-                finished = partial(work.publication.finished, place.name)
-                write_polygons(outcome[1], place, **told, early=early, finished=finished)
-
-        write(place for place in places if place not in begun)
-        _write_pages(work, outcome, seen)
-        write(begun)
-    return outcome
-
-
-def _outlined(work: _Work, raster: ClassRaster, answer: Summary, early: EarlyWriter | None) -> Outcome:
-    """Rasters after the model's answer, and the polygons, at most in one format yet."""
-    names, vector, aoi_wkb = work.names, work.settings.vector, work.job.scene.aoi_wkb
-    scores = ScoreFiles(*(_staged(work, layer) for layer in ("confidence", "probabilities")))
-    area = None if aoi_wkb is None else area_on(aoi_wkb, raster.grid)
-    limit = work.settings.schedule.max_memory
-    summary, scratch = answer, work.publication.work
-    with objects_of(
-        find_regions(raster, scores.confidence, vector, area, limit), scores, vector, scratch, limit
-    ) as regions:
-        if names.generalized:
-            pixels = write_regions(regions, work.stage(names.classes))
-            summary = replace(answer, pixels=pixels, area_m2=answer.area_m2 | (regions.area_m2 or {}))
-        if names.instances is not None:
-            write_instances(regions, work.stage(names.instances))
-        tables = giving_back(polygons_of(regions, vector, scratch, limit))
-        polygons = store(tables, scratch, dissolve=vector.dissolve, early=early)
-    skipped = skipped_codes(raster.scheme, vector.skip_classes)
-    check_pixels(polygons, summary, raster.scheme, skipped, exact=area is None)
-    if area is not None:
-        made = [c.name for c in raster.scheme.classes if c.code not in skipped]
-        summary = _cut(summary, {name: polygons.area_m2_by_class[name] for name in made})
-    elif not (skipped or vector.simplify or vector.smooth):
-        # The same ground, to the last digit that the tables of the polygons show.
-        summary = replace(summary, area_m2=polygons.area_m2_by_class)
-    return summary, polygons, regions.changed
-
-
-def _staged(work: _Work, layer: str) -> Path | None:
-    """A score raster of the answer, where it is written."""
-    name = work.names.segmented.scores.get(layer)
-    return None if name is None else work.stage(name)
-
-
-def _cut(summary: Summary, area_m2: dict[str, float]) -> Summary:
-    """The summary of pixels with the areas of polygons cut at the AOI's boundary; what was cut off is outside."""
-    areas = summary.area_m2 | area_m2
-    beyond = sum(summary.area_m2.values()) - sum(areas.values())
-    return replace(summary, area_m2=areas, outside_m2=summary.outside_m2 + beyond)
-
-
-def _scores(work: _Work) -> Scores | None:
-    """(256,) pixels by winning score, where there is a raster of them."""
-    path = _staged(work, "confidence")
-    return None if path is None else score_counts(path, work.job.scene.grid)
-
-
-def _write_pages(work: _Work, outcome: Outcome, seen: _Seen) -> None:
-    """What people look at first: the preview, and the page that will stand in the folder."""
-    job, names, (summary, polygons, changed) = work.job, work.names, outcome
-    classes = work.stage(names.classes)
-    look = look_at(job, classes, summary, seen.picture, work.watcher)
-    write_preview(work.stage(names.preview), look, job, summary)
-    made = Made(
-        job=job,
-        resolved=work.resolved,
-        settings=work.settings,
-        names=names,
-        summary=summary,
-        polygons=polygons.count_by_class,
-        changed=changed,
-        look=look,
-        scores=seen.scores.result(),
-    )
-    write_report(work.stage(names.report), made, classes, work.folder)

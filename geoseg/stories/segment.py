@@ -18,7 +18,7 @@ from geoseg.settings import RunSettings
 from geoseg.stories.mosaic_facts import describe_radiometry
 from geoseg.stories.prepare import Job, check_unchanged, keep_sources, prepare, segment_key, tiles_key
 from geoseg.stories.raster_names import RasterNames
-from geoseg.stories.rasters import write_rasters
+from geoseg.stories.rasters import predicted
 from geoseg.stories.understood import tell_understood
 from geoseg.stories.update import finished_pixels, without_contents
 from geoseg.stories.watcher import Silent, Watcher
@@ -128,8 +128,9 @@ def segment(
         finished = None
         if settings.output.update:
             finished = finished_pixels(output.parent / record, publication.key, names, job.plan, watcher)
-        tally = write_rasters(job, resolved, settings, publication, names, watcher, finished)
-        summary = summarize(tally, job)
+        with predicted(job, resolved, settings, publication, names, watcher, finished) as pixels:
+            pixels.write_classes()
+        summary = summarize(pixels.tally, job)
         check_unchanged(job, key, publication)
         publication.commit(lambda files: segment_record(files, summary))
     return SegmentResult.of(output, names, summary)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import dask
@@ -98,17 +100,17 @@ class _Done(Generic[R]):
 
 
 def _threaded(function: Callable[[T], R], tiles: Sequence[T], crew: Crew) -> Iterator[R]:
-    """One Dask graph of tile tasks without edges: every thread takes the next tile once it has handed over the last.
+    """One Dask graph of tile tasks without edges: every thread takes its next tile once it has handed over the last.
 
-        thread 1   compute 0 ─► hand over ─► compute 2 ─────────► hand over …
-        thread 2   compute 1 ──────► hand over ─► compute 3 ─► hand over …
+        thread 1   compute 0 ─► hand over ─► compute 1 ─────────► hand over …
+        thread 2   compute 8 ──────► hand over ─► compute 9 ─► hand over …
 
     The hand-over waits while the queue is full: the crew's `waiting` results wait, and one a thread. (Edges instead,
     compute i after hand-over i − K, were seen to keep one thread idle for a third of a run: Dask's order goes along
     each of these K chains as far as it can, and leaves the last one for the end.)
     """
     results: queue.Queue[_Done[R] | BaseException | None] = queue.Queue(maxsize=crew.waiting)
-    stop, turn, waiting = threading.Event(), threading.Lock(), iter(tiles)
+    stop, runs = threading.Event(), _Runs(tiles, crew.hands)
 
     def put(item: _Done[R] | BaseException | None) -> None:
         while not stop.is_set():
@@ -120,9 +122,7 @@ def _threaded(function: Callable[[T], R], tiles: Sequence[T], crew: Crew) -> Ite
 
     def compute(_: int) -> None:
         if not stop.is_set():
-            with turn:  # in the order of the tiles, which share blocks with the one before; Dask's is another
-                tile = next(waiting)
-            put(_Done(function(tile)))
+            put(_Done(function(runs.take())))  # Dask's own order is another
 
     graph = {("tile", number): (compute, number) for number in range(len(tiles))}
 
@@ -145,6 +145,33 @@ def _threaded(function: Callable[[T], R], tiles: Sequence[T], crew: Crew) -> Ite
         stop.set()
         # A tile that runs on for longer is dropped: nobody takes its result, and it writes nothing.
         runner.join(LEAVE_S)
+
+
+class _Runs(Generic[T]):
+    """The tiles as one run for each thread: a tile shares blocks of the files with the one before it in its run.
+
+    Each thread has open files, hence decoded blocks, of its own (`geoseg.io.handles`). Whoever is through with its run
+    takes the last tile of the longest one left.
+
+    Args:
+        tiles: in an order in which neighbors share blocks.
+        hands: threads that take them.
+    """
+
+    def __init__(self, tiles: Sequence[T], hands: int) -> None:
+        edges = [len(tiles) * hand // hands for hand in range(hands + 1)]
+        self._runs = [deque(tiles[first:end]) for first, end in pairwise(edges)]
+        self._of = threading.local()
+        self._new = iter(self._runs)
+        self._turn = threading.Lock()
+
+    def take(self) -> T:
+        """A tile for the calling thread; each is given once, and only as many are asked for as there are."""
+        with self._turn:
+            if not hasattr(self._of, "run"):
+                self._of.run = next(self._new)
+            own: deque[T] = self._of.run
+            return own.popleft() if own else max(self._runs, key=len).pop()
 
 
 def _distributed(client: Client, function: Callable[[T], R], tiles: Sequence[T], patience_s: float) -> Iterator[R]:
