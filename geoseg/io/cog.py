@@ -175,8 +175,11 @@ def _copy(spool: RasterSpool, view: Path, destination: Path, *, overviews: Resam
 
 
 def overview_factors(side: int) -> list[int]:
-    """2, 4, 8, … until a side is one block."""
-    return [2**level for level in range(1, max(0, -(-side // _BLOCK) - 1).bit_length() + 1)]
+    """2, 4, 8, … until a side, halved and rounded down, is one block."""
+    factors: list[int] = []
+    while side >> len(factors) > _BLOCK:
+        factors.append(2 << len(factors))
+    return factors
 
 
 def _read_back(spool: RasterSpool, destination: Path, *, nodata: int) -> None:

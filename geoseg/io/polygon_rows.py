@@ -112,7 +112,7 @@ def store_polygons(
 
     with (
         posix.disk_errors("polygons", path),
-        path.open("wb") as sink,
+        pa.OSFile(str(path), "wb") as sink,  # a file of Python's would get copies
         pa.ipc.new_stream(sink, schema) as writer,
     ):
         for batch in regrouped(rows()):

@@ -71,7 +71,9 @@ class OnnxGraph(Graph):
             self.normalize = nn.Identity()
             self.fill = math.nan
 
-    def forward(self, dn: Tensor, present: Tensor, scale: Tensor, shift: Tensor, part: Part | None = None) -> Tensor:
+    def forward(
+        self, dn: Tensor, present: Tensor | None, scale: Tensor, shift: Tensor, part: Part | None = None
+    ) -> Tensor:
         """See `Graph.forward`."""
         values = self.values(dn, present, scale, shift)
         answer = self.network(values)

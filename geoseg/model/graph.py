@@ -60,12 +60,14 @@ class Graph(nn.Module):
         self.channels = len(spec.bands)
         self.temperature = spec.temperature
 
-    def forward(self, dn: Tensor, present: Tensor, scale: Tensor, shift: Tensor, part: Part | None = None) -> Tensor:
+    def forward(
+        self, dn: Tensor, present: Tensor | None, scale: Tensor, shift: Tensor, part: Part | None = None
+    ) -> Tensor:
         """See the class.
 
         Args:
             dn: (batch, scene band, row, col), any type.
-            present: (batch, 1 or scene band, row, col) bool; False enters the network as 0 (law 9).
+            present: (batch, 1 or scene band, row, col) bool; False enters the network as 0 (law 9). None: all True.
             scale: (1, scene band, 1, 1) float32; reflectance = (DN + shift)·scale, see `normalize.shifts`.
             shift: as `scale`.
             part: rows and columns for which scores are wanted, and given; None: all.
@@ -77,13 +79,15 @@ class Graph(nn.Module):
             logits = self.network(values)[(..., *(part or ()))]
         # Softmax over classes that lie side by side in memory was seen to take twice to five times as long.
         logits = logits.to(torch.float32, memory_format=torch.contiguous_format)
-        scores: Tensor = torch.softmax(logits / self.temperature, dim=1)
+        scores: Tensor = torch.softmax(logits if self.temperature == 1 else logits / self.temperature, dim=1)
         return scores
 
-    def values(self, dn: Tensor, present: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    def values(self, dn: Tensor, present: Tensor | None, scale: Tensor, shift: Tensor) -> Tensor:
         """What the network takes, (batch, band, row, col) float32; arguments as of `forward`."""
         # In place where the tensor is our own: each pass over the pixels costs a percent of a small network.
-        values: Tensor = self.normalize(_as_float(dn).add(shift).mul_(scale)).masked_fill_(~present, self.fill)
+        values: Tensor = self.normalize(_as_float(dn).add(shift).mul_(scale))
+        if present is not None:
+            values.masked_fill_(~present, self.fill)
         if self.places == list(range(self.channels)):
             return values
         # A band that the scene lacks enters as if it was invalid, as it did in training.

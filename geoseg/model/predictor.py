@@ -226,11 +226,15 @@ class Predictor:
         """What is kept of each chip; a batch that is not full is filled up with its last chip."""
         chips = [call.chips[i] for i in numbers]
         padded, around = chips + chips[-1:] * (size - len(chips)), call.around(numbers)
-        sent = self._stack([chip.data for chip in padded]), self._stack([chip.present for chip in padded])
+        sent = [self._stack([chip.data for chip in padded])]
+        # Most chips lack nothing; a device that waits for nobody gets every batch alike.
+        if self.whole_batches or not all(chip.present.all() for chip in padded):
+            sent.append(self._stack([chip.present for chip in padded]))
 
         def compute(batch: Sequence[Tensor]) -> dict[str, Tensor]:
+            dn, present = batch[0], batch[1] if len(batch) > 1 else None
             with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
-                scores = self.graph(*batch, call.gain, call.shift, around)
+                scores = self.graph(dn, present, call.gain, call.shift, around)
                 # A sum shows every NaN and infinity, in a tenth of the time that looking for them takes.
                 found = {"finite": scores.sum(dim=(1, 2, 3)).isfinite()}
                 for place, i in enumerate(numbers):

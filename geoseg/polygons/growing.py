@@ -44,3 +44,8 @@ class Growing:
             self._data = grown
         self._data[self._n : end] = values
         self._n = end
+
+    def keep(self, n: int) -> None:
+        """Forget all but the first rows, and the room of the others."""
+        self._data = self._data[:n].copy()
+        self._n = n

@@ -145,6 +145,52 @@ def copy_rings(
 
 
 @njit(cache=True, nogil=True)
+def forget_gone(web: Web, corners: NDArray[np.int32], serial: Ints) -> tuple[int, int, int]:
+    """Move arcs of which a half is needed, and junctions that such meet or may meet, to the front of their lists.
+
+    Halves leave their components' lists: those that are left are to be linked anew.
+
+    Args:
+        web: all lists but `next_half` are moved.
+        corners: (vertex, 2) of all arcs, moved as well.
+        serial: (junction,) numbers of the junctions, moved as well.
+
+    Returns:
+        how many arcs, vertices and junctions are left.
+    """
+    place, n_junctions = np.empty(len(web.edges), np.int64), 0
+    for junction in range(len(web.edges)):
+        met = False
+        for direction in range(4):
+            half = web.leaving[junction, direction]
+            if half >= 0 and web.gone[half >> 1, 0] and web.gone[half >> 1, 1]:
+                half = PASSED
+            # Never behind the place that is read.
+            web.leaving[n_junctions, direction] = half
+            met = met or ((web.edges[junction] >> direction) & 1 and half != PASSED)
+        if met:
+            place[junction] = n_junctions
+            web.edges[n_junctions], serial[n_junctions] = web.edges[junction], serial[junction]
+            n_junctions += 1
+    n = n_corners = 0
+    for arc in range(len(web.sides)):
+        if web.gone[arc, 0] and web.gone[arc, 1]:
+            continue
+        for vertex in range(web.starts[arc], web.starts[arc + 1]):
+            corners[n_corners, 0], corners[n_corners, 1] = corners[vertex, 0], corners[vertex, 1]
+            n_corners += 1
+        for side in range(2):
+            slot, component = web.slots[arc, side], web.sides[arc, side]
+            web.slots[n, side] = 4 * place[slot >> 2] + (slot & 3) if slot >= 0 else slot
+            web.sides[n, side], web.gone[n, side] = component, web.gone[arc, side]
+            if not web.gone[n, side]:
+                web.head[component] = -1
+        web.smallest[n], web.starts[n + 1] = web.smallest[arc], n_corners
+        n += 1
+    return n, n_corners, n_junctions
+
+
+@njit(cache=True, nogil=True)
 def sort_by_row(last_row: Int32s, n_pixels: Ints, ends: Ints, out: Int32s) -> None:
     """Order components that have pixels by their last row, then number; a counting sort.
 

@@ -27,7 +27,7 @@ from geoseg.errors import MemoryLimitError
 from geoseg.polygons.arcs import NOTHING, Arcs
 from geoseg.polygons.components import Components
 from geoseg.polygons.growing import Growing
-from geoseg.polygons.ring_kernels import PASSED, PENDING, Web, copy_rings, link_halves, place_slots, walk_rings
+from geoseg.polygons.ring_kernels import PENDING, Web, copy_rings, forget_gone, link_halves, place_slots, walk_rings
 from geoseg.polygons.trace import Traced
 
 Ints = NDArray[np.int64]
@@ -104,9 +104,6 @@ class ArcPool:
         """
         self._components, self._most_bytes = components, most_bytes
         self._head = np.full(len(components), -1, np.int32)
-        self._empty()
-
-    def _empty(self) -> None:
         self._corners, self._starts = Growing.empty(np.int32, 2), Growing(np.zeros(1, np.int64))
         self._sides, self._slots = Growing.empty(np.int64, 2), Growing.empty(np.int64, 2)
         self._smallest, self._next = Growing.empty(np.int64), Growing.empty(np.int32, 2)
@@ -199,19 +196,12 @@ class ArcPool:
         gone = self._gone.values
         if gone.size < _WORTH_COMPACTING or np.count_nonzero(gone) < 0.75 * gone.size:
             return
-        live = ~(gone[:, 0] & gone[:, 1])
-        lengths = np.diff(self._starts.values)
-        corners = self._corners.values[np.repeat(live, lengths)]
-        starts = np.concatenate([[0], np.cumsum(lengths[live])])
-        sides, slots, smallest = self._sides.values[live], self._slots.values[live], self._smallest.values[live]
-        serial, edges, leaving = self._serial.values, self._edges.values, self._leaving.values
-        leaving[(leaving >= 0) & ~live[leaving >> 1]] = PASSED
-        there = np.bitwise_and(edges[:, None] >> np.arange(4), 1) > 0
-        met = np.any(there & (leaving != PASSED), axis=1)
-        slots[slots >= 0] = (4 * (np.cumsum(met) - 1)[slots >> 2] + (slots & 3))[slots >= 0]
-        gone = gone[live]
-        self._empty()
-        for column, values in ((self._serial, serial), (self._edges, edges), (self._leaving, leaving)):
-            column.extend(values[met])
-        self._head[sides[~gone]] = -1
-        self._put(corners, starts, sides, slots, smallest, gone)
+        arcs, corners, junctions = forget_gone(self._web(), self._corners.values, self._serial.values)
+        for column, n in (
+            *((column, arcs) for column in (self._sides, self._slots, self._smallest, self._gone, self._next)),
+            *((column, junctions) for column in (self._serial, self._edges, self._leaving)),
+            (self._starts, arcs + 1),
+            (self._corners, corners),
+        ):
+            column.keep(n)
+        link_halves(self._web(), 0)

@@ -17,12 +17,13 @@ from pyproj import CRS
 from rio_cogeo import cog_validate
 
 from geoseg.classes import ClassScheme, LandClass
-from geoseg.errors import OutputError
+from geoseg.errors import OutputError, PolicyError
 from geoseg.grid import Grid, Window
 from geoseg.io import cog
 from geoseg.io.class_raster import open_class_raster, read_codes
 from geoseg.io.cog import class_counts, write_class_cog, write_score_cog
 from geoseg.io.spool import RasterSpool
+from geoseg.io.spool_view import write_class_view
 
 NORTH_UP = Affine(10, 0, 5e5, 0, -10, 4e6)
 SCHEME = ClassScheme((LandClass(1, "Wasser & Öl <x>", (0, 0, 255)), LandClass(9, "森林", (1, 99, 3), True, "forest")))
@@ -114,7 +115,7 @@ def test_another_gdal_shows_palette_names_and_table(tmp_path) -> None:
 
 
 def test_overviews_show_the_most_frequent_class_and_invent_none(tmp_path) -> None:
-    """Mutations that turn it red: OVERVIEW_RESAMPLING=AVERAGE (it mixes colors), NEAREST."""
+    """Mutations that turn it red: `Resampling.average` (it mixes colors), `nearest`."""
     grays = {1: 0, 5: 50, 6: 150, 9: 200}  # 5 and 6 look like a mix of three 1 and one 9, and the other way round
     scheme = ClassScheme(tuple(LandClass(code, str(code), (g, g, g)) for code, g in grays.items()))
     most = np.where(np.random.default_rng(0).random((512, 512)) < 0.5, 1, 9).astype(np.uint8)
@@ -123,6 +124,36 @@ def test_overviews_show_the_most_frequent_class_and_invent_none(tmp_path) -> Non
     written = write_class_cog(spool_of(tmp_path, codes), tmp_path / "a.tif", scheme=scheme, tags={})[0]
     with rasterio.open(written, OVERVIEW_LEVEL=0) as dataset:
         assert np.array_equal(dataset.read(1), most)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (512, 512), (512, 513), (1024, 64), (1025, 64), (1600, 1600), (64, 4097)])
+def test_overviews_are_those_of_the_driver(tmp_path, shape) -> None:
+    """It would make the same levels, and where sides can be halved the same pixels."""
+    spool, view = spool_of(tmp_path, noise(SCHEME, *shape)), tmp_path / "spool.vrt"
+    ours, theirs = write_class_cog(spool, tmp_path / "a.tif", scheme=SCHEME, tags={})[0], tmp_path / "b.tif"
+    write_class_view(spool, view, scheme=SCHEME, tags={})
+    rasterio.shutil.copy(view, theirs, driver="COG", OVERVIEW_RESAMPLING="MODE", BLOCKSIZE="512")
+    with rasterio.open(ours) as one, rasterio.open(theirs) as other:
+        levels = one.overviews(1)
+        assert levels == other.overviews(1) == cog.overview_factors(max(shape))
+    for level, factor in enumerate(levels):
+        with rasterio.open(ours, OVERVIEW_LEVEL=level) as one, rasterio.open(theirs, OVERVIEW_LEVEL=level) as other:
+            if not any(side % factor for side in shape):
+                np.testing.assert_array_equal(one.read(1), other.read(1))
+
+
+def test_a_view_is_the_class_raster_before_it_stands(tmp_path) -> None:
+    codes = noise(SCHEME, 30, 40)
+    spool = spool_of(tmp_path, codes)
+    view = write_class_view(spool, tmp_path / "a.classes.vrt", scheme=SCHEME, tags={"GEOSEG_MODEL": "m 1"})
+    written = write_class_cog(spool, tmp_path / "a.classes.tif", scheme=SCHEME, tags={"GEOSEG_MODEL": "m 1"})[0]
+    seen, stands = (open_class_raster(path, occurring=SCHEME.codes) for path in (view, written))
+    for facts in (seen, stands):
+        np.testing.assert_array_equal(read_codes(facts), codes)
+    assert (seen.grid, seen.scheme, seen.dtype) == (stands.grid, stands.scheme, stands.dtype)
+    assert {key: text for key, text in stands.tags.items() if key in seen.tags} == seen.tags
+    with pytest.raises(PolicyError, match="raw bytes"):  # of strangers' files none is trusted
+        open_class_raster(view)
 
 
 def test_score_overviews_average_valid_pixels(tmp_path) -> None:

@@ -76,9 +76,9 @@ def test_parts_of_chips_are_cut_where_they_lie(unet, whole):
         np.testing.assert_allclose(answer["probabilities"], 255 * scores, atol=1)
 
 
-def agree(found, expected):
+def agree(found, expected, *, atol=1e-3):
     for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-7 if atol else 0, atol=atol)
 
 
 def test_mutation_parts_cut_at_the_corner(unet, monkeypatch):
@@ -135,6 +135,25 @@ def test_bf16_runs_on_a_cpu_and_mostly_agrees(unet, reference):
     assert np.mean(same) > 0.95
     assert any((a != b).any() for a, b in zip(found, reference, strict=True))
     np.testing.assert_allclose(found[0].sum(axis=0), 1, rtol=1e-5)
+
+
+def test_a_chip_that_lacks_nothing_is_not_masked(unet, monkeypatch):
+    """A CPU leaves out a pass over the pixels; the answer is that of a mask that is True everywhere."""
+    found, given = load(unet), []
+    forward = found.graph.forward
+    monkeypatch.setattr(
+        found.graph, "forward", lambda dn, present, *rest: (given.append(present), forward(dn, present, *rest))[1]
+    )
+    ours = found.scores(CHIPS[:2], ONES, ZEROS)
+    assert given == [None, None]
+    monkeypatch.setattr(
+        found.graph, "forward", lambda dn, _, *rest: forward(dn, torch.ones_like(dn[:, :1], dtype=bool), *rest)
+    )
+    agree(ours, found.scores(CHIPS[:2], ONES, ZEROS), atol=0)
+    lacking = Chip(CHIPS[0].data, CHIPS[0].present.copy(), CHIPS[0].valid, CHIPS[0].window)
+    lacking.present[0, 3, 4] = False
+    monkeypatch.undo()
+    assert (load(unet).scores([lacking], ONES, ZEROS)[0] != ours[0]).any()
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"])

@@ -233,6 +233,36 @@ def test_memory_is_that_of_what_is_open(monkeypatch: pytest.MonkeyPatch) -> None
     assert most_open_bytes(8_000) > 4 * most_open_bytes(1_000)
 
 
+@given(class_maps(), st.integers(1, 3))
+def test_forgetting_what_is_written_changes_no_polygon(codes: Codes, band_rows: int) -> None:
+    kept = by_number(in_bands(codes, band_rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rings, "_WORTH_COMPACTING", 0)
+        assert by_number(in_bands(codes, band_rows)) == kept
+
+
+def test_mutation_junctions_keep_their_old_places_turns_it_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named mutation: arcs that stay are not told where their junctions moved."""
+    codes = np.random.default_rng(0).integers(0, 3, (60, 9)).astype(np.uint8)
+    kept = by_number(in_bands(codes, 1))
+    forget = rings.forget_gone
+
+    def untold(web: Any, *lists: Any) -> tuple[int, int, int]:
+        slots = web.slots[~web.gone.all(axis=1)]
+        left: tuple[int, int, int] = forget(web, *lists)
+        web.slots[: left[0]] = slots
+        return left
+
+    monkeypatch.setattr(rings, "_WORTH_COMPACTING", 0)
+    assert by_number(in_bands(codes, 1)) == kept
+    monkeypatch.setattr(rings, "forget_gone", untold)
+    # Whatever comes of it: other rings, places beyond the lists, a ring without an end.
+    monkeypatch.setattr(rings, "walk_rings", interpreted(ring_kernels)["walk_rings"])
+    monkeypatch.setattr(rings, "link_halves", interpreted(ring_kernels)["link_halves"])
+    with pytest.raises((AssertionError, IndexError)):
+        assert by_number(in_bands(codes, 1)) == kept
+
+
 def red(monkeypatch: pytest.MonkeyPatch, codes: Codes, **broken: Callable[..., Any]) -> None:
     """The laws notice a ring kernel that was replaced."""
     assert_laws(codes, trace_array(codes, NODATA))

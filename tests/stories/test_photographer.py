@@ -75,8 +75,8 @@ def test_it_waits_where_it_would_be_in_the_way(scene, monkeypatch):
 )
 def test_a_run_begins_with_it_unless_memory_is_bounded(sample, model, tmp_path, monkeypatch, flags, begun):
     order = []
-    ask, tiles = Photographer.picture, run._segmented
+    ask, tiles = Photographer.picture, run.answered
     monkeypatch.setattr(Photographer, "picture", lambda self: (order.append("picture"), ask(self))[1])
-    monkeypatch.setattr(run, "_segmented", lambda work: (order.append("tiles"), tiles(work))[1])
+    monkeypatch.setattr(run, "answered", lambda work: (order.append("tiles"), tiles(work))[1])
     assert geoseg("run", sample, "-o", tmp_path / "out", "-m", model, *flags).code == 0
     assert order[:2] == begun

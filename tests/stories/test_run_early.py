@@ -17,7 +17,8 @@ from geoseg.io import early
 from geoseg.io.early import EarlyWriter
 from geoseg.io.record import verify_record
 from geoseg.settings import PredictSettings, VectorSettings
-from geoseg.stories import run as story
+from geoseg.stories import rasters
+from geoseg.stories import run_polygons as story
 
 DIES = """
 import os, signal
@@ -39,9 +40,13 @@ def settings(model: Path, *formats: str) -> RunSettings:
 
 
 def test_outputs_are_those_of_one_process(piece, model, tmp_path, monkeypatch) -> None:
-    """Named mutation: pages wait for the process that writes."""
-    done, pages = [], []
-    finished, write_pages = EarlyWriter.finished, story._write_pages
+    """Named mutation: pages, or the class raster, wait for the process that writes."""
+    done, pages, rasters_after = [], [], []
+    finished, write_pages, write_cog = EarlyWriter.finished, story._write_pages, rasters.write_class_cog
+
+    def seen_cog(*args, **options) -> None:
+        rasters_after.append(len(done))
+        write_cog(*args, **options)
 
     def seen_pages(work, outcome, seen) -> None:
         pages.append((len(done), work.stage("piece.polygons.fgb").exists()))
@@ -49,11 +54,13 @@ def test_outputs_are_those_of_one_process(piece, model, tmp_path, monkeypatch) -
 
     monkeypatch.setattr(EarlyWriter, "finished", lambda self: done.append(finished(self)) or done[-1])
     monkeypatch.setattr(story, "_write_pages", seen_pages)
+    monkeypatch.setattr(rasters, "write_class_cog", seen_cog)
     found = {}
     for name, least in (("early", 0), ("late", 1 << 40)):
         monkeypatch.setattr(early, "LEAST_PX", least)
         found[name] = run(piece, tmp_path / name, settings(model, ".gpkg", ".fgb"))
     assert done == [True]
+    assert rasters_after == [0, 1]
     assert pages == [(0, True), (1, True)]  # what this process writes is there, what the other writes not yet
     assert names_in(tmp_path / "early") == names_in(tmp_path / "late")
     assert verify_record(found["early"].record) == []

@@ -12,7 +12,7 @@ from cli_kit import CLASSES, codes_of, geoseg, names_in, polygons_in, states
 from scipy import ndimage
 
 from geoseg.io.record import verify_record
-from geoseg.stories import run as story
+from geoseg.stories import run_answer
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def no_tiles(monkeypatch) -> None:
     def fail(*_: object, **_more: object) -> None:
         raise AssertionError("tiles are computed again")
 
-    monkeypatch.setattr(story, "write_rasters", fail)
+    monkeypatch.setattr(run_answer, "predicted", fail)
 
 
 def test_raster_polygons_and_record_agree(plain, piece, model, tmp_path) -> None:

@@ -1,5 +1,6 @@
 """Tiles through threads, processes and clusters: bounded, cancelled by the first error, in any order."""
 
+import itertools
 import os
 import queue
 import signal
@@ -8,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from functools import partial
 
 import pytest
@@ -40,6 +42,36 @@ def test_every_tile_once(count, threads):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(schedule, "cpu_count", lambda: threads)
         assert sorted(map_tiles(square, range(count))) == [n * n for n in range(count)]
+
+
+def assert_neighbors(runs, count, hands, coming):
+    """Each tile is taken once, and a thread goes on with its neighbor until all up to another's first are taken."""
+    begins, taken, last = [count * hand // hands for hand in range(hands)], set(), {}
+    with ExitStack() as stack:
+        pools = [stack.enter_context(ThreadPoolExecutor(1)) for _ in range(hands)]
+        for hand in coming:
+            tile = pools[hand].submit(runs.take).result()
+            assert tile not in taken
+            if hand in last and tile != last[hand] + 1:
+                end = min((begin for begin in begins if begin > last[hand]), default=count)
+                assert taken >= set(range(last[hand], end))
+            taken.add(tile)
+            last[hand] = tile
+    assert taken == set(range(count))
+
+
+@settings(max_examples=50)
+@given(hands=st.integers(1, 5), data=st.data())
+def test_each_thread_walks_along_neighbors_until_it_helps_others(hands, data):
+    coming = data.draw(st.lists(st.integers(0, hands - 1), max_size=40))
+    assert_neighbors(schedule._Runs(range(len(coming)), hands), len(coming), hands, coming)
+
+
+def test_mutation_one_list_for_all_threads_turns_it_red():
+    runs = schedule._Runs(range(12), 1)
+    runs._new = itertools.repeat(runs._runs[0])
+    with pytest.raises(AssertionError):
+        assert_neighbors(runs, 12, 3, [0, 1, 2] * 4)
 
 
 @pytest.mark.parametrize("answer", [None, 0, ValueError("a value, not an accident")])
@@ -108,16 +140,12 @@ def test_no_thread_is_idle_while_tiles_wait(threads, monkeypatch):
     """Each tile waits until all threads have one; with one thread idle they would wait for ever."""
     monkeypatch.setattr(schedule, "cpu_count", lambda: threads)
     meeting = threading.Barrier(threads, timeout=60)
-    taken = []
 
     def work(number):
-        taken.append(number)
         meeting.wait()
         return number
 
     assert sorted(map_tiles(work, range(12 * threads))) == list(range(12 * threads))
-    # Side by side, in the order of the tiles.
-    assert [min(taken[n : n + threads]) // threads for n in range(0, len(taken), threads)] == list(range(12))
 
 
 def test_results_come_as_they_finish(three_threads):
