@@ -37,11 +37,11 @@ def test_the_ledger_by_hand():
 
 
 def test_linear_by_hand():
-    """Two bands as floats, laid out for the network; logits of three classes, divided, and their softmax."""
-    spec, px = linear_spec(2, 3), 40 * 40
-    assert activation_bytes(spec, spec.band_names, 40, "fp32") == pytest.approx(
-        UNSEEN * px * 4 * (2 + 3 + 3 + 3), rel=0.1
-    )
+    """Two bands as floats, laid out for the network; logits of three classes, perhaps divided, and their softmax."""
+    px = 40 * 40
+    for temperature, floats in ((1.0, 2 + 3 + 3), (2.0, 2 + 3 + 3 + 3)):
+        spec = linear_spec(2, 3, temperature=temperature)
+        assert activation_bytes(spec, spec.band_names, 40, "fp32") == pytest.approx(UNSEEN * px * 4 * floats, rel=0.1)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

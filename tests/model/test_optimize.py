@@ -10,7 +10,6 @@ from torch import nn
 from geoseg.model.build import build
 from geoseg.model.optimize import cast_weights, optimized
 
-
 SHAPE = (32, 32)
 """Rows and columns."""
 
