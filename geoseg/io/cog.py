@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import rasterio
 import rasterio.shutil
+from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio._err import CPLE_BaseError  # rasterio.shutil lets GDAL's own errors through
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.classes import ClassScheme
@@ -42,6 +44,8 @@ _COG_OPTIONS = {
     "NUM_THREADS": "ALL_CPUS",
     "BIGTIFF": "IF_SAFER",
 }
+_PLAIN_OVERVIEWS = {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE", "USE_RRD": "NO", "COMPRESS_OVERVIEW": "DEFLATE"}
+"""Whatever the environment says: overviews stand in a TIFF beside the view, are found there, and lose nothing."""
 
 
 def class_cog_files(destination: Path) -> tuple[Path, Path, Path]:
@@ -159,10 +163,10 @@ def _copy(spool: RasterSpool, view: Path, destination: Path, *, overviews: Resam
     try:
         with (
             posix.disk_errors("raster", destination, spool.size_bytes),
-            rasterio.Env(GDAL_PAM_ENABLED="YES", GDAL_NUM_THREADS="ALL_CPUS"),
+            rasterio.Env(GDAL_PAM_ENABLED="YES", GDAL_NUM_THREADS="ALL_CPUS", **_PLAIN_OVERVIEWS),
         ):
-            # The driver would make the same ones, pack and unpack them on the way, in twice the time.
-            with rasterio.open(view, "r+") as dataset:
+            # The driver would make as many, pack and unpack them on the way, in twice the time.
+            with rasterio.Env(COMPRESS_OVERVIEW="NONE"), rasterio.open(view, "r+") as dataset:
                 dataset.build_overviews(overview_factors(max(dataset.shape)), overviews)
             rasterio.shutil.copy(view, destination, driver="COG", **_COG_OPTIONS)
         failpoint("cog")
@@ -189,18 +193,14 @@ def _read_back(spool: RasterSpool, destination: Path, *, nodata: int) -> None:
     """
     try:
         with rasterio.open(destination, NUM_THREADS="ALL_CPUS") as dataset:
-            found = CRS.from_wkt(dataset.crs.to_wkt(version="WKT2_2019")) if dataset.crs else None
-            # The order of axes is a property of the CRS's name, not of the pixels: x always comes first in files.
-            if found is None or not found.equals(spool.grid.crs, ignore_axis_order=True):
-                raise OutputError(
-                    f"raster {destination} reads back with CRS {found and found.name!r} instead of "
-                    f"{spool.grid.crs.name!r}; GeoTIFF cannot express it: warp the input to another CRS."
-                )
+            _crs_of(dataset, spool.grid.crs, destination)
             told = (dataset.transform, dataset.shape, dataset.nodata, dataset.dtypes, dataset.count)
             meant = (spool.grid.transform, spool.grid.shape, nodata, (spool.dtype.name,) * spool.bands, spool.bands)
             if told != meant:
                 raise OutputError(f"raster {destination} reads back as {told} instead of {meant}.")
             levels = len(dataset.overviews(1))
+            if levels != len(overview_factors(max(spool.grid.shape))):
+                raise OutputError(f"raster {destination} reads back with {levels} overviews.")
             for window in row_bands(spool.grid):
                 for band in range(spool.bands):
                     if not np.array_equal(dataset.read(band + 1, window=_box(window)), spool.read(window, band)):
@@ -209,6 +209,38 @@ def _read_back(spool: RasterSpool, destination: Path, *, nodata: int) -> None:
             _read_through(destination, spool.grid, level)
     except RasterioError as error:
         raise OutputError(f"raster {destination} does not read back ({error}); disk full?") from error
+
+
+def crs_in_geotiff(crs: CRS, destination: Path) -> CRS:
+    """A CRS as a GeoTIFF gives it back: OGC:CRS84 becomes EPSG:4326, a name of one's own the official one.
+
+    Args:
+        crs: to be written.
+        destination: file that will be written, for the message.
+
+    Raises:
+        OutputError: GeoTIFF cannot express it.
+    """
+    facts = {"driver": "GTiff", "width": 1, "height": 1, "count": 1, "dtype": "uint8", "transform": Affine.scale(1, -1)}
+    with MemoryFile() as memory:
+        try:
+            with memory.open(crs=crs.to_wkt(), **facts):
+                pass
+            with memory.open() as dataset:
+                return _crs_of(dataset, crs, destination)
+        except RasterioError as error:
+            raise OutputError(f"CRS {crs.name!r} cannot be written to {destination} ({error}).") from error
+
+
+def _crs_of(dataset: Any, meant: CRS, destination: Path) -> CRS:
+    found = CRS.from_wkt(dataset.crs.to_wkt(version="WKT2_2019")) if dataset.crs else None
+    # The order of axes is a property of the CRS's name, not of the pixels: x always comes first in files.
+    if found is None or not found.equals(meant, ignore_axis_order=True):
+        raise OutputError(
+            f"raster {destination} reads back with CRS {found and found.name!r} instead of "
+            f"{meant.name!r}; GeoTIFF cannot express it: warp the input to another CRS."
+        )
+    return found
 
 
 def _read_through(destination: Path, grid: Grid, level: int) -> None:

@@ -159,7 +159,9 @@ def disk_errors(what: str, path: Path, needed: int | None = None, *, chosen_by: 
         if error.errno in _REFUSED:
             raise OutputExistsError(f"{what} {path}: {error.strerror}; choose another {chosen_by}.") from error
         remedy = _remedy(error, path, needed, chosen_by)
-        raise OutputError(f"{what} {path}: {error.strerror or error}{remedy}") from error
+        # pyarrow's own text is about bytes and details.
+        reason = os.strerror(error.errno) if error.errno else error.strerror or error
+        raise OutputError(f"{what} {path}: {reason}{remedy}") from error
 
 
 def is_full(error: BaseException) -> bool:

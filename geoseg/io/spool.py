@@ -163,7 +163,7 @@ class RasterSpool:
 
 
 def needed_bytes(grid: Grid, dtype: DTypeLike, bands: int = 1) -> int:
-    """Bytes of disk to ask for before a run: the spool, and as much again for the COG and its overviews.
+    """Bytes of disk to ask for before a run: the spool, and as much again for its overviews (a third) and the COG.
 
     Pure noise would need a third more for the COG alone; whether it really fits is seen when it is read back.
     """

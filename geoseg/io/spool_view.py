@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 import numpy as np
+from pyproj import CRS
 
 from geoseg import __version__
 from geoseg.classes import ClassScheme
@@ -26,7 +27,9 @@ MAX_CATEGORIES = 256
 _GDAL_TYPES = {"uint8": "Byte", "uint16": "UInt16", "int32": "Int32"}
 
 
-def write_class_view(spool: RasterSpool, path: Path, *, scheme: ClassScheme, tags: Mapping[str, str]) -> Path:
+def write_class_view(
+    spool: RasterSpool, path: Path, *, scheme: ClassScheme, tags: Mapping[str, str], crs: CRS | None = None
+) -> Path:
     """Describe a spool of codes as a class raster, for as long as the spool stands.
 
     Args:
@@ -34,6 +37,7 @@ def write_class_view(spool: RasterSpool, path: Path, *, scheme: ClassScheme, tag
         path: the `.vrt`, in the spool's folder: GDAL reads raw bands only beside the VRT that names them.
         scheme: classes; they also go into the tag `GEOSEG_CLASSES`, so that a renamed file keeps its names.
         tags: more metadata items: model, version, …
+        crs: the spool's in other words; None: in its own.
 
     Returns:
         The path.
@@ -54,7 +58,7 @@ def write_class_view(spool: RasterSpool, path: Path, *, scheme: ClassScheme, tag
         _attribute_table(scheme),
     ]
     classes = json.dumps(scheme.to_json(), ensure_ascii=False)
-    return _write(spool, path, [band], {**tags, CLASSES_TAG: classes})
+    return _write(spool, path, [band], {**tags, CLASSES_TAG: classes}, crs)
 
 
 def write_score_view(spool: RasterSpool, path: Path, *, bands: Sequence[str], tags: Mapping[str, str]) -> Path:
@@ -91,17 +95,19 @@ def write_count_view(spool: RasterSpool, path: Path, *, name: str, tags: Mapping
     return _write(spool, path, [[_text("Description", name), _text("NoDataValue", "0")]], tags)
 
 
-def _write(spool: RasterSpool, path: Path, bands: list[list[Element]], tags: Mapping[str, str]) -> Path:
+def _write(
+    spool: RasterSpool, path: Path, bands: list[list[Element]], tags: Mapping[str, str], crs: CRS | None = None
+) -> Path:
     with posix.disk_errors("description of a raster", path):
-        path.write_bytes(tostring(_vrt(spool, bands, tags), encoding="utf-8"))
+        path.write_bytes(tostring(_vrt(spool, crs or spool.grid.crs, bands, tags), encoding="utf-8"))
     return path
 
 
-def _vrt(spool: RasterSpool, bands: list[list[Element]], tags: Mapping[str, str]) -> Element:
+def _vrt(spool: RasterSpool, crs: CRS, bands: list[list[Element]], tags: Mapping[str, str]) -> Element:
     """The spool as GDAL sees it (https://gdal.org/en/stable/drivers/raster/vrt.html, raw bands)."""
     grid, item = spool.grid, spool.dtype.itemsize
     root = Element("VRTDataset", rasterXSize=str(grid.width), rasterYSize=str(grid.height))
-    root.append(_text("SRS", grid.crs.to_wkt()))
+    root.append(_text("SRS", crs.to_wkt()))
     root.append(_text("GeoTransform", ", ".join(repr(float(part)) for part in grid.transform.to_gdal())))
     metadata = SubElement(root, "Metadata")
     software = {"TIFFTAG_SOFTWARE": f"geoseg {__version__}", "AREA_OR_POINT": "Area"}

@@ -272,11 +272,8 @@ def use_one_thread() -> None:
 
 
 def _for_torch(data: NDArray[Any], device: torch.device) -> NDArray[Any]:
-    """The same numbers in a type that torch has. Unsigned 16 bits travel to CUDA devices as they are.
-
-    Apple's GPUs do not know them, and on a CPU torch takes three passes over the pixels to make them float32.
-    """
-    small = (np.bool_, np.uint8, np.int16, np.float32, *([np.uint16] if device.type == "cuda" else []))
+    """The same numbers in a type that torch has; unsigned 16 bits travel as they are, but not to Apple's GPUs."""
+    small = (np.bool_, np.uint8, np.int16, np.float32, *([] if device.type == "mps" else [np.uint16]))
     return np.ascontiguousarray(data) if data.dtype in small else data.astype(np.float32)
 
 

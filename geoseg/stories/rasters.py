@@ -12,7 +12,7 @@ from geoseg import __version__
 from geoseg.classes import ClassScheme
 from geoseg.errors import InputError
 from geoseg.io.archive import check_archives
-from geoseg.io.cog import write_class_cog, write_score_cog
+from geoseg.io.cog import crs_in_geotiff, write_class_cog, write_score_cog
 from geoseg.io.finished import opened_answer
 from geoseg.io.publish import Publication
 from geoseg.io.read import touches_aoi
@@ -44,7 +44,7 @@ class Pixels:
 
     tally: Tally
     view: Path
-    """A class raster with the same pixels, to be read as long as the context of `predicted` lasts."""
+    """A class raster with the same pixels and CRS, to be read as long as the context of `predicted` lasts."""
     write_classes: Callable[[], None]
     """Writes the class raster; raises OutputError."""
 
@@ -78,11 +78,13 @@ def predicted(
     Raises:
         OutputExistsError: `--tile` asks for other tiles than those of the interrupted run.
         MemoryLimitError: the memory allowed does not suffice for the least.
+        OutputError: the disk refuses, or GeoTIFF cannot express the CRS.
     """
     check_archives([*job.scene.paths, *(mask.path for mask in job.scene.all_masks)])
     plan = resumed_plan(job.plan, publication.tiles, asked=settings.schedule.tile is not None)
     begun = bool(publication.tiles.numbers())
     place, tags, scheme = publication.stage(names.classes), raster_tags(job), job.scheme
+    crs = crs_in_geotiff(job.scene.grid.crs, place)
     with ExitStack() as stack:
         with stage("segment"), ExitStack() as scored:
             with turn or nullcontext():
@@ -103,8 +105,8 @@ def predicted(
             for name, spool in scores.items():
                 write_score_cog(spool, publication.stage(names.scores[name]), bands=_bands(name, scheme), tags=tags)
         give_back_idle_blocks()
-        view = write_class_view(codes, place.with_suffix(".vrt"), scheme=scheme, tags=tags)
-        stack.callback(view.unlink)
+        view = write_class_view(codes, place.with_suffix(".vrt"), scheme=scheme, tags=tags, crs=crs)
+        stack.callback(view.unlink, missing_ok=True)
         yield Pixels(taker.tally, view, partial(_write_classes, codes, place, scheme, tags))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,15 +70,27 @@ def answered(work: Work) -> Iterator[Answer]:
     if work.settings.output.update:
         finished = finished_pixels(work.folder / work.names.record, key, names, work.job.plan, work.watcher)
     publication, watcher = work.publication, work.watcher
-    with predicted(
-        work.job, work.resolved, work.settings, publication, names, watcher, finished, turn=work.turn
-    ) as pixels:
+    with ExitStack() as stack:
+        pixels = stack.enter_context(
+            predicted(work.job, work.resolved, work.settings, publication, names, watcher, finished, turn=work.turn)
+        )
         check_unchanged(work.job, key, publication)
-        yield Answer(summarize(pixels.tally, work.job), pixels.view, pixels.write_classes)
+        summary = summarize(pixels.tally, work.job)
+        if not (work.names.generalized or work.names.instances):
+            yield Answer(summary, pixels.view, pixels.write_classes)
+            return
+        # Another raster of this size is to come, for which the disk may have no room beside this one's pixels.
+        pixels.write_classes()
+        stack.close()
+        yield _standing(summary, work)
 
 
 def _taken(found: EarlierAnswer, work: Work) -> Answer:
     for old, new in zip(found.files, work.names.segmented.all, strict=True):
         shutil.copyfile(old, work.stage(new))
     work.watcher.note(f"nothing changed before the polygons: pixels are those of {found.files[0].name}")
-    return Answer(found.summary, work.stage(work.names.answer), lambda: None)
+    return _standing(found.summary, work)
+
+
+def _standing(summary: Summary, work: Work) -> Answer:
+    return Answer(summary, work.stage(work.names.answer), lambda: None)

@@ -1,10 +1,10 @@
 """What a run may take of the memory: the bound, told and kept, and how it is made to fit.
 
-A process segments first and makes polygons afterwards, when what segmenting took is given back:
+A process predicts first and makes polygons afterwards, when what segmenting took is given back:
 
         base │ picture │ forwards │ chips │ tiles  while tiles are predicted
         base │ picture │ rasters                   while rasters are written, and inputs of huge blocks copied
-        base │ polygons                            while polygons are made and written
+        base │ polygons                            while polygons are made and written; the class raster after them
 
 Only `tiles` has a part that grows with the raster, of some bytes a row; `polygons` grows with what is on the map.
 """

@@ -49,10 +49,11 @@ class _Seen:
 
 @stage("vectorize")
 def vectorized(work: Work, answer: Answer, photographer: Photographer) -> Outcome:
-    """Generalized raster, all formats from one set of polygons, and the pages, which wait for no other process.
+    """All formats from one set of polygons, rasters, and pages; only the early format waits for another process.
 
     Raises:
         ModelOutputError: the polygons do not hold exactly the pixels of that raster.
+        OutputError: the disk refuses.
     """
     codes = [c.code for c in work.job.scheme.classes if answer.summary.pixels[c.name]]
     raster = open_class_raster(answer.raster, occurring=codes)

@@ -160,7 +160,7 @@ class _Runs(Generic[T]):
 
     def __init__(self, tiles: Sequence[T], hands: int) -> None:
         edges = [len(tiles) * hand // hands for hand in range(hands + 1)]
-        self._runs = [deque(tiles[first:end]) for first, end in pairwise(edges)]
+        self._tiles, self._runs = tiles, [deque(range(first, end)) for first, end in pairwise(edges)]
         self._of = threading.local()
         self._new = iter(self._runs)
         self._turn = threading.Lock()
@@ -170,8 +170,8 @@ class _Runs(Generic[T]):
         with self._turn:
             if not hasattr(self._of, "run"):
                 self._of.run = next(self._new)
-            own: deque[T] = self._of.run
-            return own.popleft() if own else max(self._runs, key=len).pop()
+            own: deque[int] = self._of.run
+            return self._tiles[own.popleft() if own else max(self._runs, key=len).pop()]
 
 
 def _distributed(client: Client, function: Callable[[T], R], tiles: Sequence[T], patience_s: float) -> Iterator[R]:

@@ -156,6 +156,44 @@ def test_a_view_is_the_class_raster_before_it_stands(tmp_path) -> None:
         open_class_raster(view)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"},
+        {"COMPRESS_OVERVIEW": "JPEG"},
+        {"COMPRESS_OVERVIEW": "LERC"},
+        {"USE_RRD": "YES"},
+    ],
+    ids=lambda said: next(iter(said.items())),
+)
+def test_the_users_settings_of_gdal_change_no_overview(tmp_path, said) -> None:
+    """Mutation: without `_PLAIN_OVERVIEWS` they are lost, damaged or left behind."""
+    files = {}
+    for name, settings in (("plain", {}), ("said", said)):
+        folder = tmp_path / name
+        folder.mkdir()
+        with rasterio.Env(**settings), spool_of(folder, noise(SCHEME, 700, 1300)) as spool:
+            write_class_cog(spool, folder / "a.tif", scheme=SCHEME, tags={})
+        files[name] = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert files["said"] == files["plain"]
+
+
+@pytest.mark.parametrize("crs", ["OGC:CRS84", "OGC:CRS27", "ESRI:102100", 32618, ALBERS], ids=str)
+def test_polygons_and_class_raster_have_one_crs(tmp_path, crs) -> None:
+    """Polygons take it from the view. Mutation: the view says it in the scene's words."""
+    spool = spool_of(tmp_path, noise(SCHEME, 3, 4), crs, Affine(1, 0, 9, 0, -1, 9))
+    found = cog.crs_in_geotiff(spool.grid.crs, tmp_path / "a.tif")
+    view = write_class_view(spool, tmp_path / "a.vrt", scheme=SCHEME, tags={}, crs=found)
+    written = write_class_cog(spool, tmp_path / "a.tif", scheme=SCHEME, tags={})[0]
+    seen, stands = (open_class_raster(path, occurring=SCHEME.codes).grid.crs for path in (view, written))
+    assert (seen.to_wkt(), seen.to_authority()) == (stands.to_wkt(), stands.to_authority())
+
+
+def test_a_crs_that_no_geotiff_holds_is_refused_before_the_work(tmp_path) -> None:
+    with pytest.raises(OutputError, match="cannot"):
+        cog.crs_in_geotiff(CRS(7415), tmp_path / "a.tif")
+
+
 def test_score_overviews_average_valid_pixels(tmp_path) -> None:
     scores = np.tile(np.array([[100, 200], [0, 0]], np.uint8), (512, 512))
     (written,) = write_score_cog(
